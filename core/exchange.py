@@ -1,0 +1,201 @@
+"""One client request, first byte to last.
+
+``exchange`` is a flow: it yields effects (see ``core.effects``) and returns the record of what happened, whatever happened. Everything that
+can go wrong is a ``ProxyError`` and becomes an answer in the caller's dialect: a proper HTTP error while nothing has been sent, an error event
+after that. A failure is never turned into a normal end.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from core import health
+from core.auth import admit, check_host
+from core.call import Call
+from core.conversation import converse
+from core.counting import count_tokens
+from core.dialects import Protocol
+from core.effects import Flow, Head, Headers, Request, Send, Start
+from core.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, ProxyError, Unavailable, UnsupportedMedia
+from core.gateway import Gateway
+from core.headers import JSON, adopt_request_id, answer_head
+from core.record import Record
+from core.translate import faults
+
+__all__ = ["adopt_request_id", "exchange", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of the proxy. ``wire``: the dialect of its answers; ``is_open``: it needs no inbound key."""
+
+    path: str
+    methods: tuple[str, ...]
+    answer: Callable[[Call], Flow[None]]
+    wire: Protocol = Protocol.OPENAI
+    is_open: bool = False
+
+
+def _converse(call: Call) -> Flow[None]:
+    _check_body(call.request)
+    yield from converse(call)
+
+
+def _count(call: Call) -> Flow[None]:
+    _check_body(call.request)
+    yield from count_tokens(call)
+
+
+def _models(call: Call) -> Flow[None]:
+    query = dict(urllib.parse.parse_qsl(call.request.target.partition("?")[2]))
+    limit = query.get("limit")
+    if limit is not None and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= 1000):  # noqa: PLR2004 - the API's page
+        raise BadRequest(f"limit: expected a whole number from 1 to 1000, found {limit[:20]!r}", param="limit", code="invalid_request")
+    body = call.gateway.models(limit=int(limit) if limit else None, after=query.get("after_id"), before=query.get("before_id"))
+    yield from call.answer(body)
+
+
+def _model(call: Call) -> Flow[None]:
+    name = urllib.parse.unquote(call.rest)
+    body = call.gateway.model(name)
+    if body is None:
+        raise NotFound(f"there is no model {name[:100]!r} here; GET /v1/models lists them", code="model_not_found")
+    yield from call.answer(body)
+
+
+def _health(call: Call) -> Flow[None]:
+    body = yield from health.health(call.request.now, demo=call.gateway.settings.demo)
+    yield from call.answer(body)
+
+
+def _ready(call: Call) -> Flow[None]:
+    reason = yield from health.unready(call.gateway.settings)
+    yield from call.answer(health.ready_body(reason), status=200 if reason is None else 503)
+
+
+_READ: Final = ("GET", "HEAD")
+#: Every endpoint by its path; a path that ends in / takes the rest as an argument.
+ENDPOINTS: Final = {
+    one.path: one
+    for one in (
+        Endpoint("/v1/chat/completions", ("POST",), _converse),
+        Endpoint("/v1/messages", ("POST",), _converse, Protocol.ANTHROPIC),
+        Endpoint("/v1/messages/count_tokens", ("POST",), _count, Protocol.ANTHROPIC),
+        Endpoint("/v1/models", _READ, _models),
+        Endpoint("/v1/models/", _READ, _model),
+        Endpoint("/", _READ, _health, is_open=True),
+        Endpoint("/status", _READ, _health, is_open=True),
+        Endpoint("/health", _READ, _health, is_open=True),
+        Endpoint("/ready", _READ, _ready, is_open=True),
+        # Claude Code asks this at its start, to see whether the address answers at all.
+        Endpoint("/api/hello", _READ, _health, is_open=True),
+    )
+}
+#: Paths that are served without their /v1 as well: some clients put it into the base URL, some do not.
+_SHORT: Final = ("/chat/completions", "/messages", "/messages/count_tokens", "/models")
+
+
+def endpoint_of(target: str) -> tuple[Endpoint | None, str]:
+    """The endpoint a request target names, and the rest of its path. The query takes no part; one trailing slash is tolerated."""
+    path = target.partition("?")[0]
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    if path in _SHORT or path.startswith("/models/"):
+        path = f"/v1{path}"
+    if path.startswith("/v1/models/"):
+        return ENDPOINTS["/v1/models/"], path.removeprefix("/v1/models/")
+    return (None if path.endswith("models/") else ENDPOINTS.get(path)), ""
+
+
+def exchange(request: Request, gateway: Gateway) -> Flow[Record]:
+    """Answer ``request``; whatever happens, return the record of it."""
+    record = Record(request.id, "unknown", request.now, request.peer)
+    wire = wire_of(request.target, request.headers)
+    record.wire = wire.value
+    try:
+        endpoint, rest = endpoint_of(request.target)
+        if endpoint is None:
+            check_host(request.headers, gateway.settings)
+            raise _unknown(request)
+        record.endpoint = endpoint.path
+        client = admit(request.headers, endpoint.wire, gateway.settings, exempt=endpoint.is_open)
+        if request.method not in endpoint.methods:
+            allow = ", ".join(endpoint.methods)
+            raise MethodNotAllowed(f"{endpoint.path} takes {allow}, not {request.method[:20]}", allow=allow)
+        yield from endpoint.answer(Call(request, gateway, record, client, rest))
+    except ClientGone as gone:
+        record.status, record.error_code = gone.status, gone.code
+    except ProxyError as error:
+        try:
+            yield from _refuse(request, gateway, record, wire, error)
+        except ClientGone as gone:
+            record.status, record.error_code = gone.status, gone.code
+    return record
+
+
+def wire_of(target: str, headers: Headers) -> Protocol:
+    """The caller's dialect: Messages on its endpoints and wherever an anthropic-version header says so, chat elsewhere."""
+    endpoint, _ = endpoint_of(target)
+    if endpoint is not None and endpoint.wire is Protocol.ANTHROPIC:
+        return Protocol.ANTHROPIC
+    is_anthropic = endpoint is None or endpoint.path != "/v1/chat/completions"
+    return Protocol.ANTHROPIC if is_anthropic and any(name == b"anthropic-version" for name, _ in headers) else Protocol.OPENAI
+
+
+def refusal(target: str, headers: Headers, error: ProxyError, request_id: str) -> tuple[Head, bytes]:
+    """A whole error answer, for requests that are refused before an exchange exists: framing errors, sizes, draining."""
+    return _error_answer(wire_of(target, headers), error, Record(request_id, "unknown", 0.0), show=False)
+
+
+def _error_answer(wire: Protocol, error: ProxyError, record: Record, *, show: bool) -> tuple[Head, bytes]:
+    body = faults.body_of(wire, error, record.request_id)
+    status = faults.status_for(wire, error)
+    upstream = Head(error.status, error.headers) if error.headers else None
+    head = answer_head(status, JSON, record, upstream=upstream, wire=wire, show=show, length=len(body))
+    extra = []
+    if isinstance(error, MethodNotAllowed):
+        extra.append((b"allow", error.allow.encode()))
+    if isinstance(error, Unavailable) and error.retry_after is not None:
+        extra.append((b"retry-after", b"%d" % error.retry_after))
+    return Head(status, [*head.headers, *extra]), body
+
+
+def _refuse(request: Request, gateway: Gateway, record: Record, wire: Protocol, error: ProxyError) -> Flow[None]:
+    record.error_code, record.error = error.code, error.message
+    head, body = _error_answer(wire, error, record, show=gateway.settings.proxy_headers)
+    record.status = head.status
+    yield from Start(head)
+    if request.method != "HEAD":
+        yield from Send(body)
+
+
+def _unknown(request: Request) -> NotFound:
+    path = request.target.partition("?")[0]
+    if path.startswith("/v1/v1/"):
+        return NotFound("the path has /v1 twice: give your client the base URL without /v1")
+    nearest = max(ENDPOINTS, key=lambda one: _likeness(one, path))
+    return NotFound(f"nothing is served at {path[:100]}; the nearest endpoint is {nearest}")
+
+
+def _likeness(known: str, path: str) -> int:
+    """How many path segments two paths share, counted from the end, where clients get it right."""
+    return len(set(known.strip("/").split("/")) & set(path.strip("/").split("/")))
+
+
+def _check_body(request: Request) -> None:
+    """Refuse what no API client sends: forms (which any web page may post) and compressed bodies (which may be bombs)."""
+    for name, value in request.headers:
+        lowered = value.lower()
+        if name == b"content-type":
+            kind, _, parameters = lowered.partition(b";")
+            kind = kind.strip()
+            if kind != b"application/json" and not kind.endswith(b"+json"):
+                raise UnsupportedMedia(f"content-type: expected application/json, found {kind.decode('ascii', 'replace')[:60]}")
+            if b"charset=" in parameters and b"utf-8" not in parameters and b"utf8" not in parameters:
+                raise UnsupportedMedia("content-type: expected charset utf-8")
+        elif name == b"content-encoding" and lowered.strip() not in (b"", b"identity"):
+            raise UnsupportedMedia("content-encoding: compressed bodies are not taken; send identity")
+

@@ -1,0 +1,151 @@
+"""Headers: what goes upstream, what comes back to the client. Allow-lists both ways; nothing is relayed because it was there."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Final
+
+from core.auth import Credential, header_of
+from core.dialects import Protocol
+from core.effects import Head, Headers
+from core.record import Record
+from core.routing import Target
+
+#: Sent to every upstream. Compression is refused: an event stream gains nothing from it and every event would wait for a block.
+USER_AGENT: Final = b"anthropic-proxy/0.1"
+JSON: Final = b"application/json"
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
+
+#: Headers of an answer that are the client's business on either wire: it retries by them.
+_RELAYED: Final = (b"retry-after", b"retry-after-ms", b"x-should-retry")
+_ANTHROPIC_LIMIT: Final = re.compile(rb"anthropic-ratelimit-(requests|tokens)-(limit|remaining|reset)")
+_OPENAI_LIMIT: Final = re.compile(rb"x-ratelimit-(limit|remaining|reset)-(requests|tokens)")
+_DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_UNPRINTABLE: Final = re.compile(rb"[^\x20-\x7e]")
+
+
+def upstream_headers(
+    target: Target, credential: Credential, client: Headers, *, wire: Protocol, stream: bool, version: str
+) -> list[tuple[bytes, bytes]]:
+    """The headers of an upstream request.
+
+    Towards Messages: the client's own ``anthropic-version`` and ``anthropic-beta`` where it speaks Messages itself; ``version`` otherwise,
+    because later versions refuse the sampling parameters chat clients send.
+    """
+    headers = [
+        (b"content-type", JSON),
+        (b"accept", b"text/event-stream" if stream else JSON),
+        (b"user-agent", USER_AGENT),
+        header_of(credential, target.protocol),
+    ]
+    if target.protocol is Protocol.ANTHROPIC:
+        own = {name: value for name, value in client if name in (b"anthropic-version", b"anthropic-beta")} if wire is Protocol.ANTHROPIC else {}
+        headers.append((b"anthropic-version", own.get(b"anthropic-version", version.encode())))
+        if b"anthropic-beta" in own:
+            headers.append((b"anthropic-beta", own[b"anthropic-beta"]))
+    return headers
+
+
+def adopt_request_id(headers: Headers, fresh: str, *, adopt: bool = True) -> str:
+    """The client's ``x-request-id`` when it is one, else ``fresh``."""
+    for name, value in headers:
+        if adopt and name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return fresh
+
+
+def printable(text: str) -> bytes:
+    """``text`` as a header value: anything but visible ASCII becomes a question mark."""
+    return _UNPRINTABLE.sub(b"?", text.encode("ascii", "replace"))
+
+
+def answer_head(
+    status: int, content_type: bytes, record: Record, *, upstream: Head | None, wire: Protocol, show: bool, length: int | None = None
+) -> Head:
+    """The head of an answer. ``upstream``: the head it came with; ``show``: whether X-Proxy-* are wanted; ``length``: of a whole body."""
+    request_id = record.request_id.encode()
+    headers = [(b"content-type", content_type), (b"x-request-id", request_id), (b"request-id", request_id)]
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    else:
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    if upstream is not None:
+        headers += relayed(upstream, wire, record.started)
+    if record.upstream_request_id:
+        headers.append((b"x-upstream-request-id", printable(record.upstream_request_id)))
+    if show and record.target:
+        headers += _about(record)
+        if length is None and wire is Protocol.OPENAI:
+            headers.append((b"x-proxy-stream-fallback", b"auto"))
+    return Head(status, headers)
+
+
+def _about(record: Record) -> list[tuple[bytes, bytes]]:
+    about = [
+        (b"x-proxy-upstream", printable(record.target)),
+        (b"x-proxy-model", printable(record.upstream_model)),
+        (b"x-proxy-route", printable(record.reason)),
+    ]
+    if record.attempts > 1:
+        about.append((b"x-proxy-attempts", b"%d" % record.attempts))
+    if record.losses:
+        # Bounded: names may come from the client, and clients limit what they read of a head.
+        names = ", ".join(dict.fromkeys(loss.what for loss in record.losses))
+        about.append((b"x-proxy-dropped", printable(names)[:1000]))
+    return about
+
+
+def relayed(upstream: Head, wire: Protocol, now: float) -> list[tuple[bytes, bytes]]:
+    """The upstream's retry and rate limit headers, in the words of ``wire``."""
+    headers: list[tuple[bytes, bytes]] = []
+    for name, value in upstream.headers:
+        clean = _UNPRINTABLE.sub(b"?", value)
+        if name in _RELAYED:
+            headers.append((name, clean))
+        elif match := _ANTHROPIC_LIMIT.fullmatch(name):
+            headers.append((name, clean) if wire is Protocol.ANTHROPIC else _to_openai(match[1], match[2], clean, now))
+        elif match := _OPENAI_LIMIT.fullmatch(name):
+            headers.append((name, clean) if wire is Protocol.OPENAI else _to_anthropic(match[2], match[1], clean, now))
+        elif name.startswith(b"anthropic-ratelimit-") and wire is Protocol.ANTHROPIC:
+            headers.append((name, clean))
+    return headers
+
+
+def _to_openai(kind: bytes, what: bytes, value: bytes, now: float) -> tuple[bytes, bytes]:
+    return b"x-ratelimit-%b-%b" % (what, kind), _as_duration(value, now) if what == b"reset" else value
+
+
+def _to_anthropic(kind: bytes, what: bytes, value: bytes, now: float) -> tuple[bytes, bytes]:
+    return b"anthropic-ratelimit-%b-%b" % (kind, what), _as_time(value, now) if what == b"reset" else value
+
+
+def _as_duration(value: bytes, now: float) -> bytes:
+    """A moment (RFC 3339) as the time until then, like ``6m0s``; what is no moment stays as it is."""
+    try:
+        moment = datetime.datetime.fromisoformat(value.decode("ascii"))
+    except ValueError:
+        return value
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    seconds = max(0, round(moment.timestamp() - now))
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{text}{seconds % 60}s".encode()
+
+
+def _as_time(value: bytes, now: float) -> bytes:
+    """A duration like ``6m0s`` or ``20ms`` as the moment it ends (RFC 3339); what is no duration stays as it is."""
+    match = _DURATION.fullmatch(value.decode("ascii"))
+    if match is None or not any(match.groups()):
+        return value
+    hours, minutes, seconds, millis = (float(one or 0) for one in match.groups())
+    moment = datetime.datetime.fromtimestamp(now + hours * 3600 + minutes * 60 + seconds + millis / 1000, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+
+
+def upstream_request_id(head: Head) -> str:
+    """The id the upstream gave its answer, under whichever name."""
+    found = head.get(b"request-id") or head.get(b"x-request-id") or b""
+    return found.decode("ascii", "replace")[:128]

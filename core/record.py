@@ -1,0 +1,69 @@
+"""What happened in one exchange: everything logs, statistics and response headers are made from. No prompt text, no key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from core.translate.loss import Loss
+from core.translate.usage import Counts
+
+
+#: Endpoints whose requests are what the proxy is there for.
+COUNTED: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"})
+
+
+@dataclass(slots=True)
+class Record:
+    """Filled in as the exchange goes on; the only thing about it that is mutable."""
+
+    request_id: str
+    endpoint: str  # the path's canonical form, or "unknown"
+    started: float  # seconds since the epoch
+    peer: str = ""
+    wire: str = ""  # the caller's dialect: anthropic, openai
+    status: int = 0  # what the client got; 499 when it left before
+    error_code: str | None = None
+    error: str | None = None  # the message the client got
+    stream: bool = False
+    model: str = ""  # as the client asked
+    upstream_model: str = ""
+    target: str = ""  # name/protocol
+    reason: str = ""  # of the route
+    upstream_status: int | None = None
+    upstream_request_id: str = ""
+    attempts: int = 0
+    counts: Counts = field(default_factory=Counts)
+    losses: tuple[Loss, ...] = ()
+    skipped: int = 0  # malformed upstream events
+    notes: list[str] = field(default_factory=list)  # lines for the log: routing, losses
+    broken: bool = False  # the answer could not be ended properly: the connection must close
+
+    @property
+    def counted(self) -> bool:
+        """Whether it belongs into the statistics: requests for a model do, health pages and lists do not."""
+        return self.endpoint in COUNTED
+
+    def line(self) -> str:
+        """The exchange in one line of ``key=value`` pairs."""
+        pairs: list[tuple[str, object]] = [
+            ("status", self.status),
+            ("endpoint", self.endpoint),
+            ("target", self.target),
+            ("model", self.model),
+            ("upstream_model", self.upstream_model),
+            ("route", self.reason),
+            ("stream", self.stream or None),
+            ("input", self.counts.prompt if self.counts.known else None),
+            ("output", self.counts.output),
+            ("dropped", ",".join(dict.fromkeys(loss.what for loss in self.losses))),
+            ("skipped", self.skipped or None),
+            ("code", self.error_code),
+            ("error", self.error),
+        ]
+        return " ".join(f"{name}={_shown(value)}" for name, value in pairs if value not in (None, ""))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if any(char.isspace() for char in text) else text

@@ -1,0 +1,173 @@
+"""Which upstream answers a request: one pure function of the request and the settings, with its reason."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import urllib.parse
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from core.dialects import Dialect, Protocol, dialect_for
+from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
+from core.wire.codec import decoder
+from core.wire.envelope import Envelope
+
+_SUFFIXES: Final = {"-openai": Protocol.OPENAI, "-anthropic": Protocol.ANTHROPIC}
+_VERSION: Final = re.compile(r"v\d+(?:beta\d*|alpha\d*)?")
+#: Models that see, by their names: GLM's vision models end in v (glm-4.5v, glm-4.6v-flash).
+_SEEING: Final = ("glm-*v", "glm-*v-*")
+_IMAGE_TYPES: Final = frozenset({"image", "image_url", "input_image"})
+#: Members that hold the client's own data, in which a "type": "image" means nothing.
+_OPAQUE: Final = frozenset({"input", "arguments", "input_schema", "parameters"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes, as what, and why."""
+
+    name: str  # the configured name of the server
+    protocol: Protocol
+    base: str
+    model: str  # as the upstream knows it
+    reason: str  # what X-Proxy-Route says
+    dialect: Dialect
+
+    @property
+    def line(self) -> str:
+        """The line that is logged for it."""
+        word = "OpenAI" if self.protocol is Protocol.OPENAI else "Anthropic"
+        return f"[ROUTING] → {word} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """The addresses of the GLM server; None where it does not speak that protocol."""
+
+    anthropic: str | None
+    openai: str | None
+
+
+def bases(settings: Settings) -> Bases:
+    """The GLM server's addresses.
+
+    Each side that is set is taken as it is. Where only one is set, and not to a z.ai address, the other is *not* z.ai's: a request meant
+    for one's own server, with one's own key in it, must not go to another because it holds a picture.
+    """
+    anthropic, openai = settings.upstream_base, settings.openai_upstream_base
+    if anthropic is None and openai is None:
+        return Bases(ZAI_ANTHROPIC, ZAI_OPENAI)
+    if anthropic is None:
+        return Bases(ZAI_ANTHROPIC if _is_zai(openai) else None, openai)
+    if openai is None:
+        return Bases(anthropic, ZAI_OPENAI if _is_zai(anthropic) else None)
+    return Bases(anthropic, openai)
+
+
+def _is_zai(base: str | None) -> bool:
+    host = urllib.parse.urlsplit(base or "").hostname or ""
+    return host == "z.ai" or host.endswith(".z.ai")
+
+
+def has_images(envelope: Envelope) -> bool:
+    """Whether a request holds a picture, at any depth: in messages, tool results, single-object contents, attachments."""
+    if b'"image' not in envelope.body and b'"input_image"' not in envelope.body:
+        return b'"attachments"' in envelope.body and _has_picture_attached(envelope)
+    found = envelope.get("messages")
+    return (found is not None and _holds_image(_decoded(found))) or _has_picture_attached(envelope)
+
+
+def _decoded(raw: bytes) -> object:
+    try:
+        return decoder(object).decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None  # whoever needs the content complains of it
+
+
+def _holds_image(value: object) -> bool:
+    if isinstance(value, list):
+        return any(_holds_image(one) for one in value)
+    if not isinstance(value, dict):
+        return False
+    if value.get("type") in _IMAGE_TYPES:
+        return True
+    return any(_holds_image(one) for name, one in value.items() if name not in _OPAQUE)
+
+
+def _has_picture_attached(envelope: Envelope) -> bool:
+    attached = envelope.get("attachments")
+    listed = _decoded(attached) if attached is not None else None
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and any("image" in str(one.get(name, "")) for name in ("type", "media_type", "mime_type", "contentType")):
+            return True
+    return False
+
+
+def route(model: str | None, *, images: bool, wire: Protocol, settings: Settings) -> Target:
+    """The target of a request. ``model``: as the client wrote it, with any suffix; ``wire``: that of the endpoint it called."""
+    name, wanted = _without_suffix(model or "")
+    protocol, reason = _protocol(wanted, images=images, wire=wire, settings=settings)
+    there = bases(settings)
+    base = there.openai if protocol is Protocol.OPENAI else there.anthropic
+    if base is None:  # the server speaks one protocol only
+        protocol = Protocol.ANTHROPIC if protocol is Protocol.OPENAI else Protocol.OPENAI
+        base = there.openai if protocol is Protocol.OPENAI else there.anthropic
+        assert base is not None  # bases() leaves one of them
+        reason = f"only base: {protocol.value}"
+    upstream_model = _upstream_model(name, images=images, settings=settings)
+    return Target("international", protocol, base, upstream_model, reason, dialect_for(protocol, base, upstream_model))
+
+
+def _without_suffix(model: str) -> tuple[str, Protocol | None]:
+    for suffix, protocol in _SUFFIXES.items():
+        if model.endswith(suffix) and len(model) > len(suffix):
+            return model.removesuffix(suffix), protocol
+    return model, None
+
+
+def _upstream_model(name: str, *, images: bool, settings: Settings) -> str:
+    text, vision = settings.autotext_model, settings.autovision_model
+    if not name.strip():
+        return vision if images else text
+    if text == vision:
+        return name
+    if images and not sees(name):
+        return vision
+    return text if name == vision and not images else name
+
+
+def sees(model: str) -> bool:
+    """Whether a model is known to take pictures."""
+    return any(fnmatch.fnmatchcase(model.lower(), pattern) for pattern in _SEEING)
+
+
+def _protocol(wanted: Protocol | None, *, images: bool, wire: Protocol, settings: Settings) -> tuple[Protocol, str]:
+    if images:  # z.ai serves vision on its OpenAI side only
+        return Protocol.OPENAI, "has_images=True"
+    if wanted is not None:
+        return wanted, f"suffix: -{wanted.value}"
+    path = "/v1/messages" if wire is Protocol.ANTHROPIC else "/v1/chat/completions"
+    match settings.text_endpoint_preference:
+        case "openai":
+            return Protocol.OPENAI, "preference: openai"
+        case "anthropic":
+            return Protocol.ANTHROPIC, "preference: anthropic"
+        case "endpoint":
+            return wire, f"endpoint: {path}"
+        case _:
+            return Protocol.ANTHROPIC, f"auto: {path}"
+
+
+def upstream_url(protocol: Protocol, base: str, *, count: bool = False) -> str:
+    """The address of the endpoint under ``base``, whatever part of the path the base already has."""
+    base = base.rstrip("/")
+    segments = [one for one in urllib.parse.urlsplit(base).path.split("/") if one]
+    if protocol is Protocol.OPENAI:
+        if base.endswith("/chat/completions"):
+            return base
+        return f"{base}/chat/completions" if any(_VERSION.fullmatch(one) for one in segments) else f"{base}/v1/chat/completions"
+    if not base.endswith("/v1/messages"):
+        base = f"{base}/messages" if segments and _VERSION.fullmatch(segments[-1]) else f"{base}/v1/messages"
+    return f"{base}/count_tokens" if count else base

@@ -1,0 +1,200 @@
+"""Every setting as one frozen record, built from a plain mapping of names to text.
+
+Where the text comes from (environment, files, flags) is the transport's business. All problems are reported at once, each with the name,
+what was found, what is expected, and the nearest known name; secrets are masked. An empty value means "not set".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Final
+
+#: Bases of z.ai's international service (docs.z.ai, read 2026-11-20); the coding plan's OpenAI base.
+ZAI_ANTHROPIC: Final = "https://api.z.ai/api/anthropic"
+ZAI_OPENAI: Final = "https://api.z.ai/api/coding/paas/v4"
+
+PREFERENCES: Final = ("auto", "openai", "anthropic", "endpoint")
+BACKENDS: Final = ("asyncio", "trio")
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+_TRUE: Final = ("1", "true", "yes", "on")
+_FALSE: Final = ("0", "false", "no", "off")
+_LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used. ``problems``: one line each, fit to be shown."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UnsafeSettings(SettingsError):
+    """Settings under which anyone could spend the owner's key."""
+
+
+def _setting(parse: Callable[[str], Any], default: object, *aliases: str, secret: bool = False, unit: str = "", why: str = "") -> Any:
+    metadata = {"parse": parse, "aliases": aliases, "secret": secret, "unit": unit, "why": why}
+    return field(default=default, metadata=metadata)
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _switch(value: str) -> bool:
+    lowered = value.lower()
+    if lowered in _TRUE or lowered in _FALSE:
+        return lowered in _TRUE
+    raise ValueError("expected true or false (1/0, yes/no, on/off)")
+
+
+def _one_of(*options: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        found = next((option for option in options if option.lower() == value.lower()), None)
+        if found is None:
+            raise ValueError(f"expected one of {', '.join(options)}")
+        return found
+
+    return parse
+
+
+def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = kind(value)
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            word = "a whole number" if kind is int else "a number"
+            raise ValueError(f"expected {word} from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _url(value: str) -> str:
+    parts = urllib.parse.urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected an http:// or https:// URL")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("expected a URL without credentials, query or fragment")
+    return value.rstrip("/")
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in value.split(",") if one.strip())
+
+
+_SECONDS = _number(0, 86_400, float)  # a day: more is a typing error
+_COUNT = _number(0, 1_000_000, int)
+_TOKENS = _number(1, 100_000_000, int)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the proxy does, decided once. Times are seconds, 0 meaning no limit; sizes are in the unit of their name."""
+
+    # Server
+    host: str = _setting(_text, "127.0.0.1", "PROXY_HOST", why="loopback: a proxy holds keys")
+    port: int = _setting(_number(0, 65_535, int), 5000, "PROXY_PORT", why="0: any free port, printed at start")
+    backend: str = _setting(_one_of(*BACKENDS), "asyncio")
+    uvloop: str = _setting(_one_of("auto", "on", "off"), "auto", why="15 to 20 % less CPU on streams, where it is installed")
+    log_level: str = _setting(_one_of(*LOG_LEVELS), "INFO")
+    drain_timeout: float = _setting(_SECONDS, 600.0, unit="s", why="longer than nearly any answer")
+    # Safety and limits
+    proxy_api_key: str | None = _setting(_text, None, "AK", secret=True)
+    allow_open_relay: bool = _setting(_switch, default=False)
+    allowed_hosts: tuple[str, ...] = _setting(_names, ())
+    max_request_size_mb: float = _setting(_number(0.001, 1024, float), 32.0, unit="MiB", why="Anthropic's own limit")
+    max_header_kb: int = _setting(_number(1, 1024, int), 64, unit="KiB")
+    max_json_depth: int = _setting(_number(8, 900, int), 128, why="real requests stay below 20; decoders recurse")
+    max_connections: int = _setting(_COUNT, 2000)
+    enable_request_id_tracking: bool = _setting(_switch, default=True)
+    proxy_headers: bool = _setting(_switch, default=True)
+    # Upstream and routing
+    server_api_key: str | None = _setting(_text, None, secret=True)
+    forward_client_key: bool = _setting(_switch, default=True)
+    upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_ANTHROPIC}")
+    openai_upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_OPENAI}")
+    text_endpoint_preference: str = _setting(_one_of(*PREFERENCES), "auto")
+    autotext_model: str = _setting(_text, "glm-4.6")
+    autovision_model: str = _setting(_text, "glm-4.5v")
+    default_max_tokens: int = _setting(_TOKENS, 98_304, unit="tokens", why="GLM-4.5's largest answer")
+    enable_zai_thinking: bool = _setting(_switch, default=True)
+    anthropic_version: str = _setting(_text, "2023-06-01", why="the last version that takes sampling parameters")
+    # Timeouts
+    connect_timeout: float = _setting(_SECONDS, 10.0, unit="s", why="DNS, TCP and TLS together")
+    request_timeout: float = _setting(_SECONDS, 300.0, "UPSTREAM_TIMEOUT_SECONDS", unit="s", why="a whole plain exchange")
+    first_byte_timeout: float = _setting(_SECONDS, 300.0, unit="s", why="a stream's first event")
+    stream_timeout: float = _setting(_SECONDS, 300.0, unit="s", why="the longest gap in a stream")
+    stream_total_timeout: float = _setting(_SECONDS, 0.0, unit="s")
+    sse_ping_interval: float = _setting(_SECONDS, 15.0, unit="s", why="below the idle limits of common load balancers")
+    http_pool_maxsize: int = _setting(_number(1, 100_000, int), 1000, why="streams hold a connection each")
+    http_keepalive_connections: int = _setting(_COUNT, 15)
+    http_keepalive_seconds: float = _setting(_SECONDS, 30.0, unit="s")
+    # Counting
+    token_counting_model: str = _setting(_text, "cl100k_base")
+    tiktoken_cache_size: int = _setting(_COUNT, 1000)
+    # Set by the server itself
+    demo: bool = _setting(_switch, default=False)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, str]) -> Settings:
+        """Settings from names in upper case to text. Other names are none of ours and are left alone.
+
+        Raises ``SettingsError`` with every problem, or ``UnsafeSettings`` when starting would make an open relay of the owner's key.
+        """
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for one in fields(cls):
+            name = one.name.upper()
+            source = next((key for key in (name, *one.metadata["aliases"]) if mapping.get(key, "").strip()), None)
+            if source is None:
+                continue
+            text = mapping[source].strip()
+            try:
+                values[one.name] = one.metadata["parse"](text)
+            except ValueError as error:
+                shown = masked(text) if one.metadata["secret"] else repr(text)
+                problems.append(f"{source}: found {shown}, {error}")
+        if problems:
+            raise SettingsError(problems)
+        settings = cls(**values)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raises ``UnsafeSettings`` for a server key that anyone on the network could spend."""
+        if self.server_api_key and not self.proxy_api_key and not self.allow_open_relay and not is_loopback(self.host):
+            raise UnsafeSettings(
+                [
+                    f"SERVER_API_KEY is set and HOST is {self.host}: anyone who reaches this address could spend the key. "
+                    "Set PROXY_API_KEY, or bind to 127.0.0.1, or set ALLOW_OPEN_RELAY=true if that is what you want."
+                ]
+            )
+
+
+def masked(secret: str) -> str:
+    """A secret as it may be shown: its length only."""
+    return f"a secret of {len(secret)} characters"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    name = host.strip("[]").lower()
+    if name in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def defaults() -> dict[str, object]:
+    """The default of every setting by its name in upper case."""
+    return {one.name.upper(): one.default for one in fields(Settings) if one.default is not MISSING}

@@ -1,0 +1,33 @@
+"""What the way back has to know of the request that was translated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.translate.loss import Loss
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerContext:
+    """Facts of one request that its answer needs. ``seed`` makes the ids: the core has no dice."""
+
+    model: str  # the name the client asked for: what its answer says
+    seed: str  # unique per request, of [A-Za-z0-9_-]; ids that the upstream left out are made from it
+    created: int  # seconds since the epoch, for the chat wire
+    names: Mapping[str, str] = field(default_factory=dict)  # upstream's tool name -> client's, where they differ
+    custom: frozenset[str] = frozenset()  # client's names of custom (grammar) tools, which were wrapped
+    stop_sequences: tuple[str, ...] = ()
+    include_usage: bool = False  # chat: the client asked for usage in its stream
+    show_thinking: bool = True  # False: the client asked for display "omitted"
+    input_tokens: int = 0  # a local estimate, for message_start when the upstream has not spoken yet
+    schema_tool: str | None = None  # the tool that stands for a JSON schema, whose input is the answer's text
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A request in the upstream's words: the body, what the answer will need, and what was left out."""
+
+    body: bytes
+    answer: AnswerContext
+    losses: tuple[Loss, ...] = ()

@@ -1,0 +1,242 @@
+"""A Messages request as a chat request: for clients that speak Messages and upstreams that speak Chat Completions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from msgspec import Raw
+
+from core.dialects import CacheMarks, Dialect, Prefill, Structured
+from core.errors import BadRequest
+from core.translate import thinking, tools
+from core.translate.context import AnswerContext, Translated
+from core.translate.conversation_to_chat import Conversation
+from core.translate.loss import Losses, refuse
+from core.translate.naming import ToolNames
+from core.wire import chat, messages
+from core.wire.codec import encode, given, read, text_of
+
+#: The error that makes the SDKs resend a whole conversation instead of a thread id (anthropic-python 2.11, message threads).
+THREAD_UNSUPPORTED: Final = b'{"error_code":"thread_unsupported_request","unsupported":[]}'
+
+#: Members that name things which exist at Anthropic only. Without them the model would miss what it is told of: refused when not empty.
+_REFUSED: Final = ("mcp_servers", "container", "skills")
+#: Members whose absence costs a feature, not the meaning.
+_DROPPED: Final = (
+    "context_management", "compaction", "diagnostics", "fallbacks", "fallback_credit_token", "billing_policy",
+    "inference_geo", "user_profile_id", "workspace_id",
+)  # fmt: skip
+_EMPTY: Final = (b"null", b"[]", b"{}", b'""')
+
+_SESSION: Final = re.compile(r'"session_id"\s*:\s*"([^"]+)"|_session_([0-9a-fA-F-]+)')
+
+
+def to_chat(
+    body: bytes, dialect: Dialect, *, model: str, answer_model: str, seed: str, now: float, strict: bool = False, input_tokens: int = 0
+) -> Translated:
+    """Translate the body of ``POST /v1/messages`` for a chat upstream of ``dialect``.
+
+    ``model`` is the upstream's name, ``answer_model`` the one the client asked for. Raises ``BadRequest`` for what is malformed, or
+    cannot be left out without changing the meaning; everything else that has no place there is in ``losses``.
+    """
+    request, unknown = read(messages.Request, body)
+    losses = Losses(strict=strict)
+    for path in unknown:
+        losses.drop(path, path.rpartition(".")[2], "unknown to this proxy, so it cannot be translated")
+    names = ToolNames()
+    translated = lower(request, dialect, names, losses, model=model)
+    answer = AnswerContext(
+        model=answer_model,
+        seed=seed,
+        created=int(now),
+        names=names.back,
+        stop_sequences=tuple(request.stop_sequences or ()),
+        include_usage=True,
+        show_thinking=request.thinking is None or request.thinking.display != "omitted",
+        input_tokens=input_tokens,
+    )
+    return Translated(encode(translated), answer, tuple(losses.found))
+
+
+def refuse_thread(raw: Raw) -> None:
+    """A conversation that lives in a thread at Anthropic cannot be answered from its last messages: 400, and the SDKs resend it whole."""
+    if given(raw):
+        raise BadRequest(
+            "thread: this upstream keeps no message threads; send the whole conversation",
+            code="unsupported_parameter",
+            param="thread",
+            details=THREAD_UNSUPPORTED,
+        )
+
+
+def lower(request: messages.Request, dialect: Dialect, names: ToolNames, losses: Losses, *, model: str) -> chat.Request:
+    """The typed form of ``to_chat``."""
+    _check_top_level(request, losses)
+    conversation = Conversation(dialect, names, losses)
+    conversation.add_system(request.system)
+    conversation.add_turns(request.messages)
+    if not conversation.turns:
+        raise refuse("messages", "nothing is left to send: every message is empty")
+    told = tools.tools_to_chat(request, conversation.referenced, names, dialect, losses)
+    told = conversation.with_tool_changes(told)
+    lowered = chat.Request(model=model, messages=conversation.turns)
+    if told:
+        lowered.tools = told
+    lowered.tool_choice = tools.choice_to_chat(request, told, names, dialect, losses)
+    _parallel(request, lowered, dialect, losses)
+    _limits(request, lowered, dialect, losses)
+    _sampling(request, lowered, dialect, losses)
+    _thinking(request, lowered, conversation.effort, dialect, losses)
+    _structured(request, lowered, dialect, losses)
+    _identity(request, lowered, dialect, losses)
+    _stream(request, lowered, dialect)
+    _prefill(request, lowered, dialect, losses)
+    return lowered
+
+
+def _check_top_level(request: messages.Request, losses: Losses) -> None:
+    refuse_thread(request.thread)
+    for name in _REFUSED:
+        raw: Raw = getattr(request, name)
+        if given(raw) and bytes(raw) not in _EMPTY:
+            raise refuse(name, "these exist at Anthropic only; this upstream cannot offer them to the model")
+    for name in _DROPPED:
+        raw = getattr(request, name)
+        if given(raw) and bytes(raw) not in _EMPTY:
+            losses.drop(name, name, "has no twin in Chat Completions")
+    config = request.output_config
+    if config is not None and given(config.task_budget):
+        losses.drop("output_config.task_budget", "task_budget", "has no twin in Chat Completions")
+
+
+def _parallel(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    choice = request.tool_choice
+    if choice is None or choice.disable_parallel_tool_use is None or lowered.tools is None or choice.type == "none":
+        return
+    if dialect.parallel_tool_calls:
+        lowered.parallel_tool_calls = not choice.disable_parallel_tool_use
+    elif choice.disable_parallel_tool_use:
+        losses.drop("tool_choice", "disable_parallel_tool_use", f"this upstream ({dialect.name}) cannot be held to one call")
+
+
+def _limits(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    limit = request.max_tokens
+    if limit == 0:
+        raise refuse("max_tokens", "0 only warms a prompt cache, which this upstream cannot do; expected 1 or more")
+    if limit is not None and limit > 0:
+        if dialect.max_tokens_key == "max_completion_tokens":
+            lowered.max_completion_tokens = limit
+        else:
+            lowered.max_tokens = limit
+    stops = [one for one in request.stop_sequences or () if one]
+    if stops and not dialect.stop:
+        losses.drop("stop_sequences", "stop_sequences", f"this upstream ({dialect.name}) takes none")
+    elif stops:
+        if dialect.stop_max is not None and len(stops) > dialect.stop_max:
+            losses.drop(f"stop_sequences[{dialect.stop_max}]", "stop_sequences", f"this upstream takes {dialect.stop_max} at most")
+        lowered.stop = stops[: dialect.stop_max]
+
+
+def _sampling(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    if dialect.sampling:
+        lowered.temperature, lowered.top_p = request.temperature, request.top_p
+    else:
+        for name in ("temperature", "top_p"):
+            if getattr(request, name) is not None:
+                losses.drop(name, name, f"models of this upstream ({dialect.name}) take none")
+    if dialect.top_k:
+        lowered.top_k = request.top_k
+    elif request.top_k is not None:
+        losses.drop("top_k", "top_k", "not part of Chat Completions")
+
+
+def _thinking(request: messages.Request, lowered: chat.Request, effort: str | None, dialect: Dialect, losses: Losses) -> None:
+    asked = request.output_config.effort if request.output_config is not None else None
+    wish = thinking.wish_of_messages(request.thinking, effort or asked)
+    thinking.ask_chat(lowered, wish, dialect, losses)
+
+
+def _structured(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    wanted = request.output_config.format if request.output_config is not None else None
+    wanted = wanted or request.output_format
+    if wanted is None:
+        return
+    if wanted.type != "json_schema" or not given(wanted.schema):
+        raise refuse("output_config.format", f'expected type json_schema with a schema, found "{wanted.type}"')
+    if dialect.structured is Structured.NATIVE:
+        lowered.response_format = chat.ResponseFormat("json_schema", chat.JsonSchema("response", wanted.schema, strict=_is_strict(wanted.schema)))
+        return
+    losses.drop("output_config.format", "json_schema", f"this upstream ({dialect.name}) takes no schema; the model is told it instead")
+    if dialect.structured is Structured.OBJECT:
+        lowered.response_format = chat.ResponseFormat("json_object")
+    instruction = f"Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n{text_of(wanted.schema)}"
+    _append_system(lowered, instruction)
+
+
+def _is_strict(schema: Raw) -> bool | None:
+    """True where the schema keeps the rules of strict mode at its top already; strict is never made out of a schema that does not."""
+    return True if b'"additionalProperties":false' in bytes(schema).replace(b" ", b"") else None
+
+
+def _append_system(lowered: chat.Request, text: str) -> None:
+    first = lowered.messages[0]
+    if first.role == "system" and isinstance(first.content, str):
+        first.content = f"{first.content}\n\n{text}"
+    elif first.role == "system" and isinstance(first.content, list):
+        first.content.append(chat.TextPart(text))
+    else:
+        lowered.messages.insert(0, chat.Turn("system", text))
+
+
+def _identity(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    user = request.metadata.user_id if request.metadata is not None else None
+    if user:
+        # Claude Code sends a JSON text longer than any upstream allows: its digest identifies the user as well.
+        name = user if len(user) <= dialect.user_max else hashlib.sha256(user.encode("utf-8", "replace")).hexdigest()
+        match dialect.user_key:
+            case "safety_identifier":
+                lowered.safety_identifier = name
+            case "user_id":
+                lowered.user_id = name
+            case _:
+                lowered.user = name
+        session = _SESSION.search(user)
+        if dialect.prompt_cache_key and session is not None:
+            lowered.prompt_cache_key = session[1] or session[2]
+    if dialect.service_tier:
+        lowered.service_tier = {"auto": "auto", "standard_only": "default"}.get(request.service_tier or "")
+        if request.speed == "fast":
+            lowered.service_tier = "fast"
+        return
+    for name in ("service_tier", "speed"):
+        if getattr(request, name) is not None:
+            losses.drop(name, name, f"this upstream ({dialect.name}) has none")
+
+
+def _stream(request: messages.Request, lowered: chat.Request, dialect: Dialect) -> None:
+    if not request.stream:
+        return
+    lowered.stream = True
+    if dialect.stream_usage:
+        lowered.stream_options = chat.StreamOptions(include_usage=True)
+        if dialect.continuous_usage:
+            lowered.stream_options.continuous_usage_stats = True
+    if dialect.tool_stream and lowered.tools:
+        lowered.tool_stream = True
+
+
+def _prefill(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    last = lowered.messages[-1]
+    if last.role != "assistant" or request.messages[-1].role != "assistant":
+        return
+    if dialect.prefill is Prefill.CONTINUE:
+        lowered.continue_final_message, lowered.add_generation_prompt = True, False
+    elif dialect.prefill is Prefill.PREFIX:
+        last.prefix = True
+    else:
+        losses.drop(f"messages[{len(request.messages) - 1}]", "prefill", "chat upstreams may answer anew instead of going on")
+
+
+__all__ = ["CacheMarks", "lower", "refuse_thread", "to_chat"]
