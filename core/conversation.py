@@ -12,7 +12,7 @@ from core.auth import upstream_credential
 from core.call import Call
 from core.dialects import Protocol, ThinkingStyle
 from core.effects import Await, Deadlines, Flow, Head, Open, Read, Send, Start, UpstreamRequest
-from core.errors import BadRequest, ClientGone, ProxyError, UpstreamGarbled
+from core.errors import BadRequest, ProxyError, UpstreamGarbled
 from core.headers import EVENT_STREAM, answer_head, upstream_headers, upstream_request_id
 from core.routing import Target, has_images, upstream_url
 from core.tokens import estimate_payload
@@ -306,8 +306,6 @@ def _stream(call: Call, plan: Plan) -> Flow[None]:
     machine = _machine(call.wire, plan.target.protocol, plan.answer)
     try:
         yield from _run_stream(call, plan, client, machine)
-    except ClientGone:
-        raise
     except ProxyError as error:
         if not client.started or call.record.broken:
             raise

@@ -19,8 +19,8 @@
     │   ├── UpstreamGarbled   502   an answer that is not what its protocol says
     │   ├── UpstreamTimeout   504
     │   └── UpstreamSaid      any   the upstream answered with an error of its own
-    ├── InternalError         500   a bug of ours; the message holds no details
-    └── ClientGone                  nobody is left to answer
+    └── InternalError         500   a bug of ours; the message holds no details
+    ClientGone                      nobody is left to answer: no ProxyError, so that no handler of those takes it for one
 
 Any other exception that leaves the core is a bug. Messages say what was found, where, and what was expected;
 they never hold credentials, upstream URLs or bodies.
@@ -212,9 +212,10 @@ class InternalError(ProxyError):
     """500: a bug. The message names the request id only; the log has the rest."""
 
 
-class ClientGone(ProxyError):
+class ClientGone(Exception):
     """The client closed its connection. Thrown into a flow, which then must end without asking for anything more."""
 
+    #: What the record says: the number nginx made common for it. It is never sent to anyone.
     status = 499
     code = "client_gone"
 

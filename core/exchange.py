@@ -7,7 +7,6 @@ after that. A failure is never turned into a normal end.
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -19,9 +18,10 @@ from core.conversation import converse
 from core.counting import count_tokens
 from core.dialects import Protocol
 from core.effects import Flow, Head, Headers, Request, Send, Start
-from core.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, ProxyError, Unavailable, UnsupportedMedia
+from core.errors import ClientGone, MethodNotAllowed, NotFound, ProxyError, Unavailable, UnsupportedMedia
 from core.gateway import Gateway
 from core.headers import JSON, adopt_request_id, answer_head
+from core.models import list_models, one_model
 from core.record import Record
 from core.translate import faults
 
@@ -49,23 +49,6 @@ def _count(call: Call) -> Flow[None]:
     yield from count_tokens(call)
 
 
-def _models(call: Call) -> Flow[None]:
-    query = dict(urllib.parse.parse_qsl(call.request.target.partition("?")[2]))
-    limit = query.get("limit")
-    if limit is not None and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= 1000):  # noqa: PLR2004 - the API's page
-        raise BadRequest(f"limit: expected a whole number from 1 to 1000, found {limit[:20]!r}", param="limit", code="invalid_request")
-    body = call.gateway.models(limit=int(limit) if limit else None, after=query.get("after_id"), before=query.get("before_id"))
-    yield from call.answer(body)
-
-
-def _model(call: Call) -> Flow[None]:
-    name = urllib.parse.unquote(call.rest)
-    body = call.gateway.model(name)
-    if body is None:
-        raise NotFound(f"there is no model {name[:100]!r} here; GET /v1/models lists them", code="model_not_found")
-    yield from call.answer(body)
-
-
 def _health(call: Call) -> Flow[None]:
     body = yield from health.health(call.request.now, demo=call.gateway.settings.demo)
     yield from call.answer(body)
@@ -84,8 +67,8 @@ ENDPOINTS: Final = {
         Endpoint("/v1/chat/completions", ("POST",), _converse),
         Endpoint("/v1/messages", ("POST",), _converse, Protocol.ANTHROPIC),
         Endpoint("/v1/messages/count_tokens", ("POST",), _count, Protocol.ANTHROPIC),
-        Endpoint("/v1/models", _READ, _models),
-        Endpoint("/v1/models/", _READ, _model),
+        Endpoint("/v1/models", _READ, list_models),
+        Endpoint("/v1/models/", _READ, one_model),
         Endpoint("/", _READ, _health, is_open=True),
         Endpoint("/status", _READ, _health, is_open=True),
         Endpoint("/health", _READ, _health, is_open=True),

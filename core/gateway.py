@@ -48,7 +48,8 @@ class Gateway:
 
     def _listed(self) -> dict[str, bytes]:
         text = self.settings.autotext_model
-        return {name: encode(_item(name)) for name in (text, f"{text}-openai", f"{text}-anthropic")}
+        names = self.settings.openai_models_list_json or (text, f"{text}-openai", f"{text}-anthropic")
+        return {name: encode(model_item(name)) for name in names}
 
     def model(self, name: str) -> bytes | None:
         """One model as JSON; None when there is none of that name."""
@@ -68,7 +69,8 @@ class Gateway:
         return b'{"object":"list","data":[%b],"has_more":%b,"first_id":%b,"last_id":%b}' % (data, more, first, last)
 
 
-def _item(name: str) -> dict[str, object]:
+def model_item(name: str) -> dict[str, object]:
+    """One entry of the model list, with the limits where they are known."""
     base = name.removesuffix("-openai").removesuffix("-anthropic")
     window, answer = LIMITS.get(base, (None, None))
     return {

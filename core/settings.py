@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final
 
+import msgspec
+
 #: Bases of z.ai's international service (docs.z.ai, read 2026-11-20); the coding plan's OpenAI base.
 ZAI_ANTHROPIC: Final = "https://api.z.ai/api/anthropic"
 ZAI_OPENAI: Final = "https://api.z.ai/api/coding/paas/v4"
@@ -90,6 +92,13 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(one.strip() for one in value.split(",") if one.strip())
 
 
+def _json_names(value: str) -> tuple[str, ...]:
+    try:
+        return tuple(msgspec.json.decode(value, type=list[str]))
+    except msgspec.DecodeError:
+        raise ValueError('expected a JSON list of strings, such as ["glm-4.6"]') from None
+
+
 _SECONDS = _number(0, 86_400, float)  # a day: more is a typing error
 _COUNT = _number(0, 1_000_000, int)
 _TOKENS = _number(1, 100_000_000, int)
@@ -122,6 +131,7 @@ class Settings:
     upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_ANTHROPIC}")
     openai_upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_OPENAI}")
     text_endpoint_preference: str = _setting(_one_of(*PREFERENCES), "auto")
+    openai_models_list_json: tuple[str, ...] = _setting(_json_names, (), why="unset: the text model, plain and with both suffixes")
     autotext_model: str = _setting(_text, "glm-4.6")
     autovision_model: str = _setting(_text, "glm-4.5v")
     default_max_tokens: int = _setting(_TOKENS, 98_304, unit="tokens", why="GLM-4.5's largest answer")
