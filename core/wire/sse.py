@@ -89,7 +89,6 @@ class Decoder:
             raise self._failure()
         raw = bytes(self._held)
         self._held.clear()
-        self._state = _State.BETWEEN
         frame = _parse(raw)
         return [] if frame is None else [frame]
 

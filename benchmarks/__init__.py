@@ -1,0 +1,1 @@
+"""Measurements and the scripts behind packaged data; nothing here is shipped."""

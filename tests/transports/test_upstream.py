@@ -1,0 +1,546 @@
+"""Calls upstream over real sockets: what is sent, what comes back, and what happens when it does not."""
+
+from __future__ import annotations
+
+import ssl
+import zlib
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.abc import ByteStream, SocketStream
+from anyio.streams.tls import TLSStream
+
+from core.effects import Deadlines, UpstreamRequest
+from core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimeout
+from tests.transports.toys import CHUNKED, LAST_CHUNK, PATIENCE, Visit, chunk, echo, plain, post, toy_upstream, until, upstream
+from transports.upstream import Call, Census, PoolLimits, Proxies, Proxy, Upstream
+
+pytestmark = pytest.mark.anyio
+
+CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
+LIMITLESS = Deadlines(0, 0, 0, 0)
+
+
+async def whole(call: Call) -> bytes:
+    """The rest of the body."""
+    body = b""
+    while part := await call.read():
+        body += part
+    return body
+
+
+async def closed_port() -> int:
+    """A port nobody listens on."""
+    async with toy_upstream() as toy:
+        port = toy.port
+    return port
+
+
+# ---------------------------------------------------------------------------------------------------------- requests
+
+
+async def test_a_request_arrives_with_its_host_its_length_and_no_wish_for_compression() -> None:
+    async with toy_upstream() as toy, upstream() as client:
+        request = UpstreamRequest(
+            "POST",
+            f"{toy.url}/v1/messages?beta=true",
+            ((b"x-api-key", b"k"), (b"accept-encoding", b"br"), (b"connection", b"close"), (b"x-note", b"a\r\nb")),
+            b"hello",
+        )
+        head, body = await client.fetch(request, 5)
+        assert (head.status, body) == (200, b"hello")
+        lines = toy.requests[0].split(b"\r\n")
+        assert lines[0] == b"POST /v1/messages?beta=true HTTP/1.1"
+        assert sorted(lines[1:]) == sorted(
+            [b"host: 127.0.0.1:%d" % toy.port, b"x-api-key: k", b"x-note: a??b", b"accept-encoding: identity", b"content-length: 5"]
+        )
+
+
+async def test_a_GET_has_no_body_and_no_length() -> None:
+    async with toy_upstream() as toy, upstream() as client:
+        await client.fetch(UpstreamRequest("GET", toy.url, (), b""), 5)
+        assert toy.requests[0].startswith(b"GET / HTTP/1.1\r\n")
+        assert b"content-length" not in toy.requests[0]
+
+
+async def test_a_redirect_is_an_answer_and_not_followed() -> None:
+    async def redirect(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n")
+        await visit.left()
+
+    async with toy_upstream(redirect) as toy, upstream() as client:
+        head, body = await client.fetch(post(toy.url), 5)
+        assert (head.status, head.get(b"location"), body) == (307, b"http://127.0.0.1:1/", b"")
+        assert len(toy.visits) == 1
+
+
+async def test_header_names_come_in_lower_case_and_values_printable() -> None:
+    async def odd(visit: Visit) -> None:
+        await visit.request()
+        await visit.answer(b"", b"X-Odd: \xe9\x01")
+
+    async with toy_upstream(odd) as toy, upstream() as client:
+        head, _ = await client.fetch(post(toy.url), 5)
+        assert head.headers == ((b"content-length", b"0"), (b"x-odd", b"??"))
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "http://", "x"])
+async def test_an_address_that_is_not_http_is_a_bug_of_the_caller(url: str) -> None:
+    async with upstream() as client:
+        with pytest.raises(ValueError, match="http or https"):
+            await client.fetch(post(url), 5)
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+async def test_a_read_brings_all_that_has_arrived() -> None:
+    async def burst(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + b"".join(chunk(b"%d;" % n) for n in range(300)) + LAST_CHUNK)
+        await visit.left()
+
+    async with toy_upstream(burst) as toy, upstream() as client:
+        call = client.call()
+        assert await call.open(post(toy.url), LIMITLESS) is not None
+        assert call.ready
+        assert await call.read() == b"".join(b"%d;" % n for n in range(300))
+        assert await call.read() == b""
+        assert await call.read() == b""
+        assert client.census == Census(busy=0, idle=1, waiting=0)
+
+
+async def test_silence_is_an_answer_and_the_stream_goes_on_undamaged() -> None:
+    go = [anyio.Event() for _ in range(3)]
+
+    async def slow(visit: Visit) -> None:
+        await visit.request()
+        await go[0].wait()
+        await visit.send(CHUNKED + b"5\r\nhe")
+        await go[1].wait()
+        await visit.send(b"llo\r\n6\r\n wor")
+        await go[2].wait()
+        await visit.send(b"ld\r\n0\r\n\r\n")
+        await visit.left()
+
+    async with toy_upstream(slow) as toy, upstream() as client:
+        call = client.call()
+        assert await call.open(post(toy.url), LIMITLESS, idle=0.01) is None
+        assert await call.wait(idle=0.01) is None
+        go[0].set()
+        head = await call.wait()
+        assert head is not None
+        received = b""
+        for event in go[1:]:
+            while (data := await call.read(idle=0.01)) is not None:
+                received += data
+            event.set()
+        assert received + await whole(call) == b"hello world"
+        assert client.census.idle == 1
+
+
+async def test_a_slow_reader_stops_the_upstream() -> None:
+    sent = 0
+
+    async def endless(visit: Visit) -> None:
+        nonlocal sent
+        await visit.request()
+        await visit.send(CHUNKED)
+        while True:
+            await visit.send(chunk(b"x" * 65536))
+            sent += 65536
+
+    async with toy_upstream(endless) as toy, upstream() as client:
+        call = client.call()
+        await call.open(post(toy.url), LIMITLESS)
+        await anyio.wait_all_tasks_blocked()
+        filled = sent  # the kernel's buffers are full
+        assert filled < 30_000_000
+        while sent == filled:
+            data = await call.read()
+            assert data is not None
+            assert len(data) <= 64 * 1024
+        await call.release()
+
+
+@pytest.mark.parametrize("ending", [b"", b"0\r\n"])
+async def test_an_answer_that_is_cut_is_a_failure_and_no_end(ending: bytes) -> None:
+    async def cut(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + chunk(b"half") + ending)
+
+    async with toy_upstream(cut) as toy, upstream() as client:
+        call = client.call()
+        await call.open(post(toy.url), LIMITLESS)
+        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: the connection was closed before the answer was complete$") as caught:
+            assert await call.read() == b"half"
+            await call.read()
+        assert caught.value.phase == "body"
+        await call.release()
+        assert client.census == Census(0, 0, 0)
+
+
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", CHUNKED + b"zz\r\n"])
+async def test_what_is_not_HTTP_is_garbled(garbage: bytes) -> None:
+    async def odd(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(garbage)
+        await visit.left()
+
+    async with toy_upstream(odd) as toy, upstream() as client:
+        with pytest.raises(UpstreamGarbled, match="not valid HTTP"):
+            await client.fetch(post(toy.url), 5)
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_an_early_refusal_is_heard_although_the_body_was_not_taken() -> None:
+    async def refuse(visit: Visit) -> None:
+        await visit.stream.receive(100)
+        await visit.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno")
+        await visit.left()
+
+    async with toy_upstream(refuse) as toy, upstream() as client:
+        head, body = await client.fetch(post(toy.url, b"x" * 3_000_000), 5)
+        assert (head.status, body) == (413, b"no")
+        assert client.census == Census(0, 0, 0)
+
+
+def compressed(data: bytes, bits: int) -> bytes:
+    machine = zlib.compressobj(wbits=bits)
+    return machine.compress(data) + machine.flush()
+
+
+@pytest.mark.parametrize(("coding", "bits"), [(b"gzip", 31), (b"deflate", 15), (b"deflate", -15)])
+async def test_a_compressed_answer_that_comes_anyway_is_decoded(coding: bytes, bits: int) -> None:
+    text = b'{"text": "hello hello hello"}' * 10
+
+    async def squeeze(visit: Visit) -> None:
+        await visit.request()
+        await visit.answer(compressed(text, bits), b"content-encoding: " + coding)
+        await visit.left()
+
+    async with toy_upstream(squeeze) as toy, upstream() as client:
+        head, body = await client.fetch(post(toy.url), 5)
+        assert body == text
+        assert head.get(b"content-encoding") is None
+        assert head.get(b"content-length") is None
+
+
+# --------------------------------------------------------------------------------------------------------- deadlines
+
+
+async def test_an_upstream_that_never_answers_meets_the_first_byte_deadline() -> None:
+    async def silent(visit: Visit) -> None:
+        await visit.request()
+        await visit.left()
+
+    async with toy_upstream(silent) as toy, upstream() as client:
+        call = client.call()
+        with pytest.raises(UpstreamTimeout, match=r"no answer within 0\.05 s") as caught:
+            await call.open(post(toy.url), Deadlines(first_byte=0.05))
+        assert caught.value.phase == "head"
+        await call.release()
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_a_head_alone_does_not_satisfy_the_first_byte_deadline_and_pings_do_not_stop_it() -> None:
+    async def head_only(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED)
+        await visit.left()
+
+    async with toy_upstream(head_only) as toy, upstream() as client:
+        call = client.call()
+        assert await call.open(post(toy.url), Deadlines(first_byte=0.1)) is not None
+        silences = 0
+        with pytest.raises(UpstreamTimeout, match=r"no answer within 0\.1 s") as caught:
+            while await call.read(idle=0.03) is None:
+                silences += 1
+        assert silences == 3
+        assert caught.value.phase == "body"
+        await call.release()
+
+
+async def test_a_stall_meets_the_gap_deadline() -> None:
+    async def stall(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + chunk(b"one"))
+        await visit.left()
+
+    async with toy_upstream(stall) as toy, upstream() as client:
+        call = client.call()
+        await call.open(post(toy.url), Deadlines(gap=0.05))
+        with pytest.raises(UpstreamTimeout, match=r"silent for 0\.05 s in the middle of its answer"):
+            assert await call.read() == b"one"
+            await call.read()
+        await call.release()
+
+
+async def test_a_trickle_meets_the_total_deadline() -> None:
+    async def trickle(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED)
+        while True:
+            await visit.send(chunk(b"."))
+            await anyio.lowlevel.checkpoint()
+
+    async with toy_upstream(trickle) as toy, upstream() as client:
+        call = client.call()
+        with pytest.raises(UpstreamTimeout, match=r"no complete answer within 0\.05 s"):
+            await call.open(post(toy.url), Deadlines(total=0.05))
+            while await call.read():
+                pass
+        await call.release()
+
+
+async def test_a_request_that_is_not_taken_meets_the_first_byte_deadline() -> None:
+    async def deaf(visit: Visit) -> None:
+        await anyio.sleep_forever()
+
+    async with toy_upstream(deaf, small_buffer=True) as toy, upstream() as client:
+        call = client.call()
+        with pytest.raises(UpstreamTimeout) as caught:
+            await call.open(post(toy.url, b"x" * 20_000_000), Deadlines(first_byte=0.1))
+        assert caught.value.phase == "send"
+        await call.release()
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_waiting_for_a_connection_counts_as_connecting() -> None:
+    async with toy_upstream() as toy, upstream(PoolLimits(total=1)) as client:
+        holder = await client.pool_of(toy.url).take()
+        with pytest.raises(UpstreamTimeout, match=r"no connection within 0\.05 s") as caught:
+            await client.call().open(post(toy.url), Deadlines(connect=0.05))
+        assert caught.value.phase == "connect"
+        assert client.census == Census(busy=1, idle=0, waiting=0)
+        await client.pool_of(toy.url).drop(holder)
+
+
+# ---------------------------------------------------------------------------------------------------------- failures
+
+
+async def test_a_refused_connection_says_so() -> None:
+    port = await closed_port()
+    async with upstream() as client:
+        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: connection refused$") as caught:
+            await client.fetch(post(f"http://127.0.0.1:{port}/secret?key=k"), 5)
+        assert (caught.value.phase, caught.value.status) == ("connect", 502)
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_a_name_that_does_not_exist_says_so() -> None:
+    async with upstream() as client:
+        with pytest.raises(UpstreamFailed, match=r"^no-such-host\.invalid: name not resolved$"):
+            await client.fetch(post("http://no-such-host.invalid/"), 5)
+
+
+async def test_a_reset_says_so() -> None:
+    async def reset(visit: Visit) -> None:
+        raw = visit.stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        await visit.request()
+        raw.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER 0: close with a reset
+
+    async with toy_upstream(reset) as toy, upstream() as client:
+        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: (connection reset|the connection was closed)"):
+            await client.fetch(post(toy.url), 5)
+
+
+async def with_tls(raw: SocketStream) -> ByteStream:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE)
+    try:
+        return await TLSStream.wrap(raw, server_side=True, ssl_context=context, standard_compatible=False)
+    except ssl.SSLError:  # the client did not like the certificate
+        raise anyio.BrokenResourceError from None
+
+
+async def test_a_certificate_that_is_not_trusted_is_refused() -> None:
+    async with toy_upstream(echo, with_tls) as toy, upstream() as client:
+        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: TLS: certificate not accepted: self.signed certificate$") as caught:
+            await client.fetch(post(f"https://127.0.0.1:{toy.port}/"), 5)
+        assert caught.value.phase == "connect"
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_a_server_without_TLS_is_refused() -> None:
+    async def not_tls(visit: Visit) -> None:
+        await visit.stream.receive()
+        await visit.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await visit.left()
+
+    async with toy_upstream(not_tls) as toy, upstream() as client:
+        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: TLS: (wrong version number|record layer failure|packet length too long)"):
+            await client.fetch(post(f"https://127.0.0.1:{toy.port}/"), 5)
+
+
+async def test_a_trusted_certificate_is_spoken_to_and_the_connection_kept() -> None:
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    with anyio.fail_after(PATIENCE):
+        async with toy_upstream(echo, with_tls) as toy:
+            client = Upstream(tls=context)
+            for text in (b"one", b"two"):
+                _, body = await client.fetch(post(f"https://127.0.0.1:{toy.port}/", text), 5)
+                assert body == text
+            assert len(toy.visits) == 1
+            await client.close()
+
+
+# ------------------------------------------------------------------------------------------------------------ proxies
+
+
+def proxied(port: int, *, password: str = "") -> Upstream:
+    proxy = Proxy.parse(f"http://{password}127.0.0.1:{port}")
+    return Upstream(proxies=Proxies(http=proxy, https=proxy), tls=ssl.create_default_context(cafile=str(CERTIFICATE)))
+
+
+async def test_an_http_upstream_is_asked_for_through_the_proxy_with_its_whole_address() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with toy_upstream() as proxy:
+            client = proxied(proxy.port, password="me:secret@")
+            _, body = await client.fetch(post("http://api.example/v1/x?y=z", b"hi"), 5)
+            assert body == b"hi"
+            lines = proxy.requests[0].split(b"\r\n")
+            assert lines[0] == b"POST http://api.example/v1/x?y=z HTTP/1.1"
+            assert b"host: api.example" in lines
+            assert b"proxy-authorization: Basic bWU6c2VjcmV0" in lines
+            await client.close()
+
+
+async def test_an_https_upstream_is_reached_through_a_tunnel() -> None:
+    async def tunnel(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        assert isinstance(visit.stream, SocketStream)
+        inner = Visit(await with_tls(visit.stream), 1)
+        inside.append(inner)
+        await echo(inner)
+
+    inside: list[Visit] = []
+    with anyio.fail_after(PATIENCE):
+        async with toy_upstream(tunnel) as proxy:
+            client = proxied(proxy.port, password="me:secret@")
+            call = client.call()
+            # The test certificate is for localhost; a name that leads nowhere shows that nobody but the proxy resolves it.
+            with pytest.raises(UpstreamFailed, match=r"^api\.example: TLS: certificate not accepted: Hostname mismatch"):
+                await call.open(post("https://api.example/"), LIMITLESS)
+            assert proxy.requests == [b"CONNECT api.example:443 HTTP/1.1\r\nhost: api.example:443\r\nproxy-authorization: Basic bWU6c2VjcmV0"]
+            await call.release()
+            assert client.census == Census(0, 0, 0)
+
+
+async def test_what_is_said_in_a_tunnel_is_no_business_of_the_proxy() -> None:
+    async def tunnel(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        assert isinstance(visit.stream, SocketStream)
+        inside.append(Visit(await with_tls(visit.stream), 1))
+        await echo(inside[-1])
+
+    inside: list[Visit] = []
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    context.check_hostname = False
+    with anyio.fail_after(PATIENCE):
+        async with toy_upstream(tunnel) as proxy:
+            client = Upstream(proxies=Proxies(https=Proxy.parse(f"http://127.0.0.1:{proxy.port}")), tls=context)
+            for text in (b"one", b"two"):
+                assert (await client.fetch(post("https://api.example/v1", text), 5))[1] == text
+            assert inside[0].requests[1].startswith(b"POST /v1 HTTP/1.1\r\nhost: api.example\r\n")
+            assert len(proxy.requests) == 1
+            await client.close()
+
+
+async def test_a_proxy_that_refuses_the_tunnel_is_named() -> None:
+    async def refuse(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        await visit.left()
+
+    with anyio.fail_after(PATIENCE):
+        async with toy_upstream(refuse) as proxy:
+            client = proxied(proxy.port)
+            with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: refused the tunnel with status 407$"):
+                await client.fetch(post("https://api.example/"), 5)
+            assert client.census == Census(0, 0, 0)
+
+
+async def test_a_proxy_that_hangs_up_is_named() -> None:
+    async def hang_up(visit: Visit) -> None:
+        await visit.request()
+
+    with anyio.fail_after(PATIENCE):
+        async with toy_upstream(hang_up) as proxy:
+            client = proxied(proxy.port)
+            with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: the connection was closed"):
+                await client.fetch(post("https://api.example/"), 5)
+
+
+async def test_a_proxy_that_does_not_listen_is_named() -> None:
+    port = await closed_port()
+    with anyio.fail_after(PATIENCE):
+        with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: connection refused$"):
+            await proxied(port).fetch(post("http://api.example/"), 5)
+
+
+# ------------------------------------------------------------------------------------------------- leaving and ending
+
+
+async def test_releasing_a_call_closes_its_socket() -> None:
+    seen: list[str] = []
+
+    async def watch(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + chunk(b"x"))
+        await visit.left()
+        seen.append("left")
+
+    async with toy_upstream(watch) as toy, upstream() as client:
+        call = client.call()
+        await call.open(post(toy.url), LIMITLESS)
+        await call.release()
+        await until(lambda: seen == ["left"])
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_an_interrupted_call_fails_at_once_and_for_good() -> None:
+    async def silent(visit: Visit) -> None:
+        await visit.request()
+        await visit.left()
+
+    async with toy_upstream(silent) as toy, upstream() as client:
+        call = client.call()
+
+        async def interrupt() -> None:
+            await until(lambda: len(toy.requests) == 1)
+            await call.interrupt()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(interrupt)
+            with pytest.raises(UpstreamFailed, match="shutting down") as caught:
+                await call.open(post(toy.url), LIMITLESS)
+            assert caught.value.code == "draining"
+        with pytest.raises(UpstreamFailed, match="shutting down"):
+            await call.open(post(toy.url), LIMITLESS)
+        assert len(toy.requests) == 1
+        await call.release()
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_reading_without_an_answer_is_a_bug_of_the_caller() -> None:
+    async with upstream() as client:
+        with pytest.raises(RuntimeError, match="without having opened one"):
+            await client.call().read()
+
+
+async def test_a_fetched_answer_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transports.upstream.client._MAX_FETCHED", 10)
+
+    async def large(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(plain(b"x" * 11))
+        await visit.left()
+
+    async with toy_upstream(large) as toy, upstream() as client:
+        with pytest.raises(UpstreamGarbled, match="larger than 10 bytes"):
+            await client.fetch(post(toy.url), 5)

@@ -1,0 +1,59 @@
+"""The one place where exceptions of sockets, TLS and httpcore become ours.
+
+Messages name the host and what happened, never a URL or a credential.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from typing import Final
+
+import anyio
+import httpcore
+
+from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled
+
+#: What can go wrong between us and an upstream without being our bug.
+CAUGHT: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, httpcore.RemoteProtocolError)
+
+_WORDS: Final = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.ETIMEDOUT: "connection timed out",
+    errno.EHOSTUNREACH: "host unreachable",
+    errno.ENETUNREACH: "network unreachable",
+}
+
+
+def failure(error: BaseException, host: str, phase: str, *, ended: bool = False) -> UpstreamError:
+    """``error``, one of ``CAUGHT``, in our words. ``ended``: the upstream had closed the connection when it was raised."""
+    if isinstance(error, httpcore.RemoteProtocolError):
+        if ended:
+            return UpstreamFailed(f"{host}: the connection was closed before the answer was complete", phase=phase)
+        return UpstreamGarbled(f"{host}: the answer is not valid HTTP", code="upstream_request_failed", phase=phase)
+    root = _root(error)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return UpstreamFailed(f"{host}: TLS: certificate not accepted: {root.verify_message}", phase=phase)
+    if isinstance(root, ssl.SSLError):
+        return UpstreamFailed(f"{host}: TLS: {(root.reason or 'handshake failed').lower().replace('_', ' ')}", phase=phase)
+    if isinstance(root, socket.gaierror):
+        return UpstreamFailed(f"{host}: name not resolved", phase=phase)
+    if isinstance(root, OSError) and root.errno is not None:
+        words = _WORDS.get(root.errno) or os.strerror(root.errno).lower()
+        return UpstreamFailed(f"{host}: {words}", phase=phase)
+    return UpstreamFailed(f"{host}: the connection was closed", phase=phase)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause: anyio wraps what the sockets said, for several addresses in a group."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
