@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,10 @@ from core.settings import Settings, is_loopback
 #: What a client sends that insists on some key: it stands for none.
 PLACEHOLDER: Final = b"proxy-local"
 _BEARER: Final = b"bearer "
+#: What a header may hold of a key. Another one cannot be any vendor's, and must not get into a header line.
+_VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
+#: ``Host``: a name or IPv4 address, or an IPv6 address in brackets; then perhaps a port.
+_HOST: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:@/\[\]]*))(?::[0-9]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,19 +48,19 @@ def admit(headers: Headers, wire: Protocol, settings: Settings, *, exempt: bool 
         for name in matching:
             del shown[name]
     order = (b"x-api-key", b"authorization") if wire is Protocol.ANTHROPIC else (b"authorization", b"x-api-key")
-    value = next((shown[name] for name in order if name in shown), None)
+    value = next((shown[name] for name in order if name in shown and shown[name] != PLACEHOLDER), None)
     return None if value is None else Credential(value)
 
 
 def _shown(headers: Headers) -> dict[bytes, bytes]:
-    """The credentials a request shows, by header; the placeholder is none."""
+    """The credentials a request shows, by header."""
     shown = {}
     for name, value in headers:
         if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
             shown[name] = value[len(_BEARER) :].strip()
         elif name == b"x-api-key":
             shown[name] = value.strip()
-    return {name: value for name, value in shown.items() if value and value != PLACEHOLDER}
+    return {name: value for name, value in shown.items() if _VISIBLE.fullmatch(value)}
 
 
 def _digest(value: bytes) -> bytes:
@@ -82,25 +87,26 @@ def header_of(credential: Credential, protocol: Protocol) -> tuple[bytes, bytes]
 
 
 def check_host(headers: Headers, settings: Settings) -> None:
-    """Refuse what a web page could send: a Host that is not ours (DNS rebinding), an Origin at all. Raises ``Forbidden``."""
-    host, origin = b"", None
-    for name, value in headers:
-        if name == b"host":
-            host = value
-        elif name == b"origin":
-            origin = value
-    name_only = _without_port(host.decode("latin-1")).lower()
-    allowed = {one.lower() for one in settings.allowed_hosts}
-    if is_loopback(settings.host):
-        if host and not is_loopback(name_only) and name_only not in allowed:
-            raise Forbidden("this Host is not served here; add it to ALLOWED_HOSTS if it should be", code="forbidden_host")
-    elif allowed and name_only not in allowed:
-        raise Forbidden("this Host is not among ALLOWED_HOSTS", code="forbidden_host")
-    if origin is not None and origin not in (b"http://" + host, b"https://" + host):
+    """Refuse what a web page could send: a Host that is not ours (DNS rebinding), an Origin other than our own. Raises ``Forbidden``.
+
+    On loopback a request without a Host passes: every browser sends one.
+    """
+    hosts = [value for name, value in headers if name == b"host"] or [b""]
+    if is_loopback(settings.host) or settings.allowed_hosts:
+        for host in hosts:
+            if not _is_served(host.decode("latin-1").lower(), settings):
+                raise Forbidden("this Host is not served here; add it to ALLOWED_HOSTS if it should be", code="forbidden_host")
+    own = {scheme + host for host in hosts for scheme in (b"http://", b"https://")}
+    if any(name == b"origin" and value not in own for name, value in headers):
         raise Forbidden("requests from other origins are not served", code="forbidden_origin")
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0].strip("[]")
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
+def _is_served(host: str, settings: Settings) -> bool:
+    """Whether a ``Host`` is one of ours: an allowed one, or this machine's own while nobody else can reach us."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = match["address"] or match["name"]
+    if is_loopback(settings.host) and (not name or is_loopback(name)):
+        return True
+    return name in (one.lower() for one in settings.allowed_hosts)

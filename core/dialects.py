@@ -94,15 +94,18 @@ class Dialect:
     original: bool = False
     thinking: ThinkingStyle = ThinkingStyle.EFFORT
     #: Values reasoning_effort / output_config.effort may have, lowest first. Others are rounded to the nearest.
-    efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+    efforts: tuple[str, ...] = OPENAI_EFFORTS
     #: Whether reasoning_effort may stand beside a TOGGLE that is on.
     effort_beside_toggle: bool = False
     reasoning: ReasoningField = ReasoningField.CONTENT
-    #: Whether assistant turns with tool calls must carry reasoning, a space if there is none (DeepSeek answers 400 otherwise).
+    #: Whether assistant turns with tool calls must carry reasoning, a space if there is none (DeepSeek and Kimi answer 400 otherwise).
     reasoning_required: bool = False
     unsigned_thinking: UnsignedThinking = UnsignedThinking.KEEP
     #: Whether thinking excludes a forced tool and a temperature other than 1 (Anthropic's rule).
     strict_thinking: bool = True
+    #: Whether a turn that is to be continued has to begin with signed reasoning, if the model is to think: 400 "a final assistant message
+    #: must start with a thinking block". Models that think adaptively do not ask for it.
+    thoughts_first: bool = False
     forced_tool: bool = True
     parallel_tool_calls: bool = True
     #: Whether a system message may stand between turns.
@@ -118,11 +121,12 @@ class Dialect:
     max_tokens_key: str = "max_tokens"
     cache_control: CacheMarks = CacheMarks.STRIP
     cache_breakpoints: bool = False  # OpenAI's explicit prompt_cache_breakpoint
-    null_content: bool = False  # assistant turns must have the key content
+    content_required: bool = False  # assistant turns must have the key content, empty if there is no text
     files: bool = True  # takes file parts
     image_urls: bool = True  # fetches images by URL
     user_key: str = "user"  # where metadata.user_id goes
-    user_max: int = 64  # characters it may have there; a longer one is sent as its digest
+    user_min: int = 1  # characters it must and may have there; one outside of that is sent as its digest
+    user_max: int = 64
     prompt_cache_key: bool = False
     service_tier: bool = False
     stream_usage: bool = True  # knows stream_options.include_usage
@@ -135,7 +139,8 @@ class Dialect:
     schema_keywords_refused: tuple[str, ...] = ()
 
 
-GENERIC: Final = Dialect("generic", top_k=False)
+#: Nothing but what the API reference of Chat Completions has had for years: the preset for servers nothing is known of.
+GENERIC: Final = Dialect("generic")
 
 # docs.z.ai, chat completion: thinking {type, clear_thinking}, tool_stream, tool_choice "auto" only, response_format text|json_object,
 # stop takes one string, user_id 6-128 characters.
@@ -148,6 +153,7 @@ GLM: Final = Dialect(
     stop_max=1,
     files=False,
     user_key="user_id",
+    user_min=6,
     user_max=128,
     tool_stream=True,
     thinking_default="enabled",
@@ -158,6 +164,7 @@ GLM: Final = Dialect(
 #: everything else as OpenAI has it, because such servers implement what z.ai left out and ignore what they do not know.
 GLM_RELAY: Final = Dialect("glm-relay", thinking=ThinkingStyle.TOGGLE, effort_beside_toggle=True, thinking_default="enabled")
 
+# platform.openai.com, Chat Completions: models that do not reason. Four stop sequences; safety_identifier of 128 characters, ids of 40.
 OPENAI: Final = Dialect(
     "openai",
     original=True,
@@ -171,10 +178,15 @@ OPENAI: Final = Dialect(
     service_tier=True,
     id_max=40,
 )
-# Reasoning models: temperature, top_p and stop are refused.
+# Reasoning models refuse temperature, top_p and stop. Which efforts there are depends on the generation (the reference of
+# reasoning_effort): none and xhigh came after GPT-5, minimal with it; the o models know neither.
 OPENAI_REASONING: Final = replace(
     OPENAI, name="openai-reasoning", thinking=ThinkingStyle.EFFORT, efforts=OPENAI_EFFORTS, sampling=False, stop=False
 )
+OPENAI_GPT5: Final = replace(OPENAI_REASONING, name="openai-gpt5", efforts=("minimal", "low", "medium", "high"))
+OPENAI_GPT51: Final = replace(OPENAI_REASONING, name="openai-gpt5.1", efforts=("none", "low", "medium", "high"))
+OPENAI_O: Final = replace(OPENAI_REASONING, name="openai-o", efforts=("low", "medium", "high"))
+# GPT-5.6 and later: prompt_cache_breakpoint on content parts.
 OPENAI_CACHING: Final = replace(OPENAI_REASONING, name="openai-caching", cache_breakpoints=True)
 
 # api-docs.deepseek.com: thinking {type}; no effort beside disabled; reasoning_content must be passed back on tool turns; prefix: true.
@@ -182,17 +194,21 @@ DEEPSEEK: Final = Dialect(
     "deepseek",
     thinking=ThinkingStyle.TOGGLE,
     reasoning_required=True,
+    content_required=True,  # 400 "missing field `content`" to an assistant turn that only calls
     forced_tool=False,
     structured=Structured.OBJECT,
     files=False,
     stop_max=16,
     prefill=Prefill.PREFIX,
 )
-MOONSHOT: Final = Dialect("moonshot", thinking=ThinkingStyle.TOGGLE, forced_tool=False, files=False)
+# platform.moonshot.ai (Kimi): thinking {type}, reasoning_content both ways, tool_choice "required" is refused.
+# platform.moonshot.ai: reasoning_content must be passed back on tool turns too.
+MOONSHOT: Final = Dialect("moonshot", thinking=ThinkingStyle.TOGGLE, reasoning_required=True, forced_tool=False, files=False)
 # vLLM: `reasoning` (reasoning_content was removed in January 2026), chat_template_kwargs, continue_final_message, images in tool messages.
 VLLM: Final = Dialect(
     "vllm",
     thinking=ThinkingStyle.TEMPLATE,
+    efforts=("low", "medium", "high"),
     reasoning=ReasoningField.REASONING,
     result_images=ResultImages.TOOL,
     top_k=True,
@@ -200,7 +216,9 @@ VLLM: Final = Dialect(
     prefill=Prefill.CONTINUE,
     files=False,
 )
+# SGLang (its openai and anthropic entry points): reasoning_content, tool_reference parts for GLM's chat templates.
 SGLANG: Final = replace(VLLM, name="sglang", reasoning=ReasoningField.CONTENT, tool_references=True, prefill=Prefill.CONTINUE)
+# openrouter.ai/docs: reasoning {effort, max_tokens, enabled, exclude}, reasoning_details with signatures, cache_control of Messages.
 OPENROUTER: Final = Dialect(
     "openrouter",
     thinking=ThinkingStyle.REASONING,
@@ -208,23 +226,35 @@ OPENROUTER: Final = Dialect(
     cache_control=CacheMarks.KEEP,
     top_k=True,
 )
-OLLAMA: Final = Dialect("ollama", reasoning=ReasoningField.REASONING, top_k=True, forced_tool=False, files=False, image_urls=False)
+# docs.ollama.com, OpenAI compatibility: reasoning_effort none to high, `reasoning`, images as data only, tool_choice is ignored.
+OLLAMA: Final = Dialect(
+    "ollama",
+    efforts=("none", "low", "medium", "high"),
+    reasoning=ReasoningField.REASONING,
+    top_k=True,
+    forced_tool=False,
+    files=False,
+    image_urls=False,
+)
+# llama.cpp's server: reasoning_content, chat_template_kwargs; most templates want the system message at the beginning.
 LLAMA_CPP: Final = Dialect(
     "llama.cpp",
     thinking=ThinkingStyle.TEMPLATE,
+    efforts=("low", "medium", "high"),
     result_images=ResultImages.TOOL,
     inline_system=False,
     top_k=True,
     files=False,
 )
 
-# platform.claude.com, Messages. Models before Opus 4.7 take a thinking budget and sampling parameters.
+# platform.claude.com, Messages. Models before Opus 4.7 take a thinking budget and sampling parameters; since 4.1 only one of
+# temperature and top_p (400 "cannot both be specified for this model").
 ANTHROPIC_BUDGET: Final = Dialect(
     "anthropic-budget",
     original=True,
     thinking=ThinkingStyle.BUDGET,
-    efforts=("low", "medium", "high"),
     unsigned_thinking=UnsignedThinking.DROP,
+    thoughts_first=True,
     inline_system=False,
     cache_control=CacheMarks.KEEP,
     top_k=True,
@@ -237,34 +267,34 @@ ANTHROPIC: Final = replace(
     name="anthropic",
     thinking=ThinkingStyle.ADAPTIVE,
     efforts=("low", "medium", "high", "xhigh", "max"),
+    thoughts_first=False,
     inline_system=True,
     sampling=False,
     top_k=False,
 )
-#: Models before structured outputs existed (Claude 3): the schema becomes a tool that has to be called.
+#: Models from before structured outputs (Claude 3, Opus 4 and Sonnet 4): the schema becomes a tool that has to be called.
 ANTHROPIC_TOOLS: Final = replace(ANTHROPIC_BUDGET, name="anthropic-tools", structured=Structured.TOOL)
 
 # z.ai's /api/anthropic: a compatible subset. Unsigned thinking is wanted back; ttl and scope of cache_control are not known.
 GLM_MESSAGES: Final = Dialect(
     "glm-messages",
     thinking=ThinkingStyle.BUDGET,
-    efforts=("low", "medium", "high"),
     strict_thinking=False,
     inline_system=False,
     structured=Structured.PROMPT,
     cache_control=CacheMarks.NO_TTL,
-    image_urls=True,
     top_k=True,
 )
-#: A Messages endpoint at an address that is not z.ai's and of no known vendor.
+#: A Messages endpoint at an address that is not z.ai's and of no known vendor: Kimi, MiniMax, vLLM, a relay. Such endpoints want unsigned
+#: reasoning back, and leave the merging of turns to the client.
 RELAY_MESSAGES: Final = Dialect(
     "messages-relay",
     thinking=ThinkingStyle.BUDGET,
-    efforts=("low", "medium", "high", "xhigh", "max"),
     inline_system=False,
     cache_control=CacheMarks.KEEP,
     top_k=True,
 )
+# api-docs.deepseek.com, Anthropic API: cache_control, top_k, budgets and metadata are ignored; no structured output.
 DEEPSEEK_MESSAGES: Final = replace(RELAY_MESSAGES, name="deepseek-messages", structured=Structured.PROMPT, cache_control=CacheMarks.STRIP)
 
 #: (protocol, pattern of the host, pattern of the model, record); the first match wins, the last of a protocol matches all.
@@ -273,8 +303,11 @@ TABLE: Final[tuple[tuple[Protocol, str, str, Dialect], ...]] = (
     (Protocol.OPENAI, "*.bigmodel.cn", "*", GLM),
     (Protocol.OPENAI, "api.openai.com", "gpt-5.[6-9]*", OPENAI_CACHING),
     (Protocol.OPENAI, "api.openai.com", "gpt-[6-9]*", OPENAI_CACHING),
-    (Protocol.OPENAI, "api.openai.com", "gpt-5*", OPENAI_REASONING),
-    (Protocol.OPENAI, "api.openai.com", "o[1-9]*", OPENAI_REASONING),
+    (Protocol.OPENAI, "api.openai.com", "gpt-5*-chat*", OPENAI),
+    (Protocol.OPENAI, "api.openai.com", "gpt-5.1*", OPENAI_GPT51),
+    (Protocol.OPENAI, "api.openai.com", "gpt-5.*", OPENAI_REASONING),
+    (Protocol.OPENAI, "api.openai.com", "gpt-5*", OPENAI_GPT5),
+    (Protocol.OPENAI, "api.openai.com", "o[1-9]*", OPENAI_O),
     (Protocol.OPENAI, "api.openai.com", "*", OPENAI),
     (Protocol.OPENAI, "api.deepseek.com", "*", DEEPSEEK),
     (Protocol.OPENAI, "api.moonshot.*", "*", MOONSHOT),
@@ -282,8 +315,10 @@ TABLE: Final[tuple[tuple[Protocol, str, str, Dialect], ...]] = (
     (Protocol.OPENAI, "*:11434", "*", OLLAMA),  # Ollama's port
     (Protocol.OPENAI, "*", "*", GLM_RELAY),
     (Protocol.ANTHROPIC, "api.anthropic.com", "claude-3*", ANTHROPIC_TOOLS),
-    (Protocol.ANTHROPIC, "api.anthropic.com", "claude-*-4-[0-6]*", ANTHROPIC_BUDGET),
-    (Protocol.ANTHROPIC, "api.anthropic.com", "claude-*-4", ANTHROPIC_BUDGET),
+    (Protocol.ANTHROPIC, "api.anthropic.com", "claude-*-4", ANTHROPIC_TOOLS),
+    (Protocol.ANTHROPIC, "api.anthropic.com", "claude-*-4-0", ANTHROPIC_TOOLS),
+    (Protocol.ANTHROPIC, "api.anthropic.com", "claude-*-4-2025*", ANTHROPIC_TOOLS),  # dated, without a minor version
+    (Protocol.ANTHROPIC, "api.anthropic.com", "claude-*-4-[1-6]*", ANTHROPIC_BUDGET),
     (Protocol.ANTHROPIC, "api.anthropic.com", "*", ANTHROPIC),
     (Protocol.ANTHROPIC, "*.z.ai", "*", GLM_MESSAGES),
     (Protocol.ANTHROPIC, "*.bigmodel.cn", "*", GLM_MESSAGES),
@@ -295,14 +330,14 @@ TABLE: Final[tuple[tuple[Protocol, str, str, Dialect], ...]] = (
 DIALECTS: Final[dict[str, Dialect]] = {
     one.name: one
     for one in (
-        GENERIC, GLM, GLM_RELAY, OPENAI, OPENAI_REASONING, OPENAI_CACHING, DEEPSEEK, MOONSHOT, VLLM, SGLANG, OPENROUTER, OLLAMA, LLAMA_CPP,
-        ANTHROPIC, ANTHROPIC_BUDGET, ANTHROPIC_TOOLS, GLM_MESSAGES, RELAY_MESSAGES, DEEPSEEK_MESSAGES,
+        GENERIC, GLM, GLM_RELAY, OPENAI, OPENAI_REASONING, OPENAI_GPT5, OPENAI_GPT51, OPENAI_O, OPENAI_CACHING, DEEPSEEK, MOONSHOT, VLLM,
+        SGLANG, OPENROUTER, OLLAMA, LLAMA_CPP, ANTHROPIC, ANTHROPIC_BUDGET, ANTHROPIC_TOOLS, GLM_MESSAGES, RELAY_MESSAGES, DEEPSEEK_MESSAGES,
     )
 }  # fmt: skip
 
 
 def dialect_for(protocol: Protocol, base_url: str, model: str) -> Dialect:
-    """The record of the upstream at ``base_url`` for ``model``. Every upstream has one."""
+    """The record of the upstream at ``base_url`` for ``model``: an unknown one has its protocol's record for relays."""
     parts = urllib.parse.urlsplit(base_url)
     hosts = (parts.hostname or "", parts.netloc)
     for kind, host, name, dialect in TABLE:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from typing import Final
 
 from core.auth import Credential, header_of
 from core.dialects import Protocol
 from core.effects import Head, Headers
+from core.errors import BadRequest
 from core.record import Record
 from core.routing import Target
 
@@ -18,9 +20,11 @@ JSON: Final = b"application/json"
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 
 #: Headers of an answer that are the client's business on either wire: it retries by them.
-_RELAYED: Final = (b"retry-after", b"retry-after-ms", b"x-should-retry")
+_RETRY: Final = frozenset((b"retry-after", b"retry-after-ms", b"x-should-retry"))
 _ANTHROPIC_LIMIT: Final = re.compile(rb"anthropic-ratelimit-(requests|tokens)-(limit|remaining|reset)")
 _OPENAI_LIMIT: Final = re.compile(rb"x-ratelimit-(limit|remaining|reset)-(requests|tokens)")
+#: Seconds. A duration beyond a century is no duration, and may be beyond the calendar.
+_LONGEST_WAIT: Final = 100 * 365 * 86_400
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _UNPRINTABLE: Final = re.compile(rb"[^\x20-\x7e]")
@@ -31,8 +35,9 @@ def upstream_headers(
 ) -> list[tuple[bytes, bytes]]:
     """The headers of an upstream request.
 
-    Towards Messages: the client's own ``anthropic-version`` and ``anthropic-beta`` where it speaks Messages itself; ``version`` otherwise,
-    because later versions refuse the sampling parameters chat clients send.
+    Towards Messages: the client's own ``anthropic-beta``, and its ``anthropic-version`` where it speaks Messages itself; ``version``
+    otherwise, because later versions refuse the sampling parameters chat clients send. Raises ``BadRequest`` for either header with
+    anything but visible ASCII and spaces in it.
     """
     headers = [
         (b"content-type", JSON),
@@ -41,11 +46,16 @@ def upstream_headers(
         header_of(credential, target.protocol),
     ]
     if target.protocol is Protocol.ANTHROPIC:
-        own = {name: value for name, value in client if name in (b"anthropic-version", b"anthropic-beta")} if wire is Protocol.ANTHROPIC else {}
-        headers.append((b"anthropic-version", own.get(b"anthropic-version", version.encode())))
-        if b"anthropic-beta" in own:
-            headers.append((b"anthropic-beta", own[b"anthropic-beta"]))
+        own = [_checked(name, value) for name, value in client if name == b"anthropic-version" and wire is Protocol.ANTHROPIC]
+        headers += own[-1:] or [(b"anthropic-version", version.encode())]
+        headers += [_checked(name, value) for name, value in client if name == b"anthropic-beta"]
     return headers
+
+
+def _checked(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    if _UNPRINTABLE.search(value):
+        raise BadRequest(f"header {name.decode()}: expected visible ASCII characters", code="invalid_request")
+    return name, value
 
 
 def adopt_request_id(headers: Headers, fresh: str, *, adopt: bool = True) -> str:
@@ -98,19 +108,24 @@ def _about(record: Record) -> list[tuple[bytes, bytes]]:
 
 
 def relayed(upstream: Head, wire: Protocol, now: float) -> list[tuple[bytes, bytes]]:
-    """The upstream's retry and rate limit headers, in the words of ``wire``."""
-    headers: list[tuple[bytes, bytes]] = []
-    for name, value in upstream.headers:
-        clean = _UNPRINTABLE.sub(b"?", value)
-        if name in _RELAYED:
-            headers.append((name, clean))
-        elif match := _ANTHROPIC_LIMIT.fullmatch(name):
-            headers.append((name, clean) if wire is Protocol.ANTHROPIC else _to_openai(match[1], match[2], clean, now))
-        elif match := _OPENAI_LIMIT.fullmatch(name):
-            headers.append((name, clean) if wire is Protocol.OPENAI else _to_anthropic(match[2], match[1], clean, now))
-        elif name.startswith(b"anthropic-ratelimit-") and wire is Protocol.ANTHROPIC:
-            headers.append((name, clean))
-    return headers
+    """The upstream's retry and rate limit headers, in the words of ``wire``; limits it has no words for stay out."""
+    return [field for name, value in upstream.headers if (field := _relayed(name, _UNPRINTABLE.sub(b"?", value), wire, now)) is not None]
+
+
+def _relayed(name: bytes, value: bytes, wire: Protocol, now: float) -> tuple[bytes, bytes] | None:
+    if name in _RETRY:
+        return name, value
+    if name.startswith(b"anthropic-ratelimit-"):
+        native, match = Protocol.ANTHROPIC, _ANTHROPIC_LIMIT.fullmatch(name)
+    elif name.startswith(b"x-ratelimit-"):
+        native, match = Protocol.OPENAI, _OPENAI_LIMIT.fullmatch(name)
+    else:
+        return None
+    if wire is native:
+        return name, value
+    if match is None:
+        return None
+    return _to_openai(match[1], match[2], value, now) if wire is Protocol.OPENAI else _to_anthropic(match[2], match[1], value, now)
 
 
 def _to_openai(kind: bytes, what: bytes, value: bytes, now: float) -> tuple[bytes, bytes]:
@@ -122,26 +137,29 @@ def _to_anthropic(kind: bytes, what: bytes, value: bytes, now: float) -> tuple[b
 
 
 def _as_duration(value: bytes, now: float) -> bytes:
-    """A moment (RFC 3339) as the time until then, like ``6m0s``; what is no moment stays as it is."""
+    """A moment (RFC 3339) as the time until then, like ``6m0s``, rounded up to seconds; what is no moment stays as it is."""
     try:
         moment = datetime.datetime.fromisoformat(value.decode("ascii"))
     except ValueError:
         return value
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    seconds = max(0, round(moment.timestamp() - now))
+    seconds = max(0, math.ceil(moment.timestamp() - now))
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
     return f"{text}{seconds % 60}s".encode()
 
 
 def _as_time(value: bytes, now: float) -> bytes:
-    """A duration like ``6m0s`` or ``20ms`` as the moment it ends (RFC 3339); what is no duration stays as it is."""
+    """A duration like ``6m0s`` or ``20ms`` as the moment it is over (RFC 3339, whole seconds); what is no duration stays as it is."""
     match = _DURATION.fullmatch(value.decode("ascii"))
     if match is None or not any(match.groups()):
         return value
     hours, minutes, seconds, millis = (float(one or 0) for one in match.groups())
-    moment = datetime.datetime.fromtimestamp(now + hours * 3600 + minutes * 60 + seconds + millis / 1000, datetime.UTC)
+    wait = hours * 3600 + minutes * 60 + seconds + millis / 1000
+    if wait > _LONGEST_WAIT:
+        return value
+    moment = datetime.datetime.fromtimestamp(math.ceil(now + wait), datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 

@@ -8,7 +8,8 @@ from typing import Final
 from core.translate.loss import Loss
 from core.translate.usage import Counts
 
-
+#: Characters of one note or value of a log line: names in it come from clients.
+_SHOWN_MAX: Final = 1000
 #: Endpoints whose requests are what the proxy is there for.
 COUNTED: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"})
 
@@ -36,7 +37,7 @@ class Record:
     counts: Counts = field(default_factory=Counts)
     losses: tuple[Loss, ...] = ()
     skipped: int = 0  # malformed upstream events
-    notes: list[str] = field(default_factory=list)  # lines for the log: routing, losses
+    notes: list[str] = field(default_factory=list)  # lines for the log, from ``note``: routing, losses
     broken: bool = False  # the answer could not be ended properly: the connection must close
 
     @property
@@ -44,8 +45,12 @@ class Record:
         """Whether it belongs into the statistics: requests for a model do, health pages and lists do not."""
         return self.endpoint in COUNTED
 
+    def note(self, text: str) -> None:
+        """Add a line for the log. Whatever would break the line, or turn its letters around, is escaped."""
+        self.notes.append(_one_line(text))
+
     def line(self) -> str:
-        """The exchange in one line of ``key=value`` pairs."""
+        """The exchange in one line of ``key=value`` pairs; values with spaces or quotes stand in quotes."""
         pairs: list[tuple[str, object]] = [
             ("status", self.status),
             ("endpoint", self.endpoint),
@@ -65,5 +70,13 @@ class Record:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
-    return f'"{text}"' if any(char.isspace() for char in text) else text
+    text = _one_line(str(value))
+    return '"{}"'.format(text.replace('"', r"\"")) if " " in text or '"' in text else text
+
+
+def _one_line(text: str) -> str:
+    text = text[:_SHOWN_MAX]
+    if text.isprintable() and "\\" not in text:
+        return text
+    # Not printable are line ends, control and bidirectional characters, lone surrogates. A backslash is escaped to keep it reversible.
+    return "".join(one if one.isprintable() and one != "\\" else one.encode("unicode_escape").decode() for one in text)

@@ -8,8 +8,6 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from core.dialects import Dialect, Protocol, dialect_for
 from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
 from core.wire.codec import decoder
@@ -73,36 +71,38 @@ def _is_zai(base: str | None) -> bool:
 
 def has_images(envelope: Envelope) -> bool:
     """Whether a request holds a picture, at any depth: in messages, tool results, single-object contents, attachments."""
-    if b'"image' not in envelope.body and b'"input_image"' not in envelope.body:
-        return b'"attachments"' in envelope.body and _has_picture_attached(envelope)
-    found = envelope.get("messages")
-    return (found is not None and _holds_image(_decoded(found))) or _has_picture_attached(envelope)
+    body = envelope.body
+    if (b'"image' in body or b'"input_image"' in body) and _holds_image(_member(envelope, "messages")):
+        return True
+    attached = _member(envelope, "attachments") if b'"attachments"' in body else None
+    return isinstance(attached, list) and any(_is_picture(one) for one in attached)
 
 
-def _decoded(raw: bytes) -> object:
-    try:
-        return decoder(object).decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None  # whoever needs the content complains of it
+def _member(envelope: Envelope, name: str) -> object:
+    raw = envelope.get(name)
+    return None if raw is None else decoder(object).decode(raw)
 
 
 def _holds_image(value: object) -> bool:
-    if isinstance(value, list):
-        return any(_holds_image(one) for one in value)
-    if not isinstance(value, dict):
-        return False
-    if value.get("type") in _IMAGE_TYPES:
-        return True
-    return any(_holds_image(one) for name, one in value.items() if name not in _OPAQUE)
-
-
-def _has_picture_attached(envelope: Envelope) -> bool:
-    attached = envelope.get("attachments")
-    listed = _decoded(attached) if attached is not None else None
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, dict) and any("image" in str(one.get(name, "")) for name in ("type", "media_type", "mime_type", "contentType")):
-            return True
+    """Walks with a list of its own: what JSON may nest is deeper than Python's stack."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            if one.get("type") in _IMAGE_TYPES:
+                return True
+            waiting.extend(inner for name, inner in one.items() if name not in _OPAQUE)
     return False
+
+
+def _is_picture(attachment: object) -> bool:
+    if isinstance(attachment, str):
+        return attachment.startswith("data:image/")
+    if not isinstance(attachment, dict):
+        return False
+    return any("image" in str(attachment.get(name, "")) for name in ("type", "media_type", "mime_type", "contentType"))
 
 
 def route(model: str | None, *, images: bool, wire: Protocol, settings: Settings) -> Target:
@@ -122,7 +122,7 @@ def route(model: str | None, *, images: bool, wire: Protocol, settings: Settings
 
 def _without_suffix(model: str) -> tuple[str, Protocol | None]:
     for suffix, protocol in _SUFFIXES.items():
-        if model.endswith(suffix) and len(model) > len(suffix):
+        if model.endswith(suffix):
             return model.removesuffix(suffix), protocol
     return model, None
 
@@ -133,9 +133,9 @@ def _upstream_model(name: str, *, images: bool, settings: Settings) -> str:
         return vision if images else text
     if text == vision:
         return name
-    if images and not sees(name):
-        return vision
-    return text if name == vision and not images else name
+    if images:
+        return name if sees(name) and name != text else vision
+    return text if name == vision else name
 
 
 def sees(model: str) -> bool:

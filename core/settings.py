@@ -1,18 +1,21 @@
 """Every setting as one frozen record, built from a plain mapping of names to text.
 
 Where the text comes from (environment, files, flags) is the transport's business. All problems are reported at once, each with the name,
-what was found, what is expected, and the nearest known name; secrets are masked. An empty value means "not set".
+what was found, and what is expected; secrets are masked. An empty value means "not set".
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import msgspec
+
+from core.tokens import ENCODINGS
 
 #: Bases of z.ai's international service (docs.z.ai, read 2026-11-20); the coding plan's OpenAI base.
 ZAI_ANTHROPIC: Final = "https://api.z.ai/api/anthropic"
@@ -24,6 +27,9 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
+#: Characters of a wrong value that are shown.
+_SHOWN_MAX: Final = 200
+_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
 _LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
@@ -41,10 +47,17 @@ class UnsafeSettings(SettingsError):
 
 def _setting(parse: Callable[[str], Any], default: object, *aliases: str, secret: bool = False, unit: str = "", why: str = "") -> Any:
     metadata = {"parse": parse, "aliases": aliases, "secret": secret, "unit": unit, "why": why}
-    return field(default=default, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 def _text(value: str) -> str:
+    return value
+
+
+def _token(value: str) -> str:
+    """What goes into a header as it is: a key, a version."""
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        raise ValueError("expected visible ASCII characters without spaces")
     return value
 
 
@@ -68,7 +81,7 @@ def _one_of(*options: str) -> Callable[[str], str]:
 def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
     def parse(value: str) -> float:
         try:
-            number = kind(value)
+            number = None if "_" in value else kind(value)  # Python reads 1_000, nobody else does
         except ValueError:
             number = None
         if number is None or not low <= number <= high:
@@ -80,10 +93,14 @@ def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[
 
 
 def _url(value: str) -> str:
-    parts = urllib.parse.urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(_token(value))
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        usable = False
+    if not usable:
         raise ValueError("expected an http:// or https:// URL")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError("expected a URL without credentials, query or fragment")
     return value.rstrip("/")
 
@@ -116,7 +133,7 @@ class Settings:
     log_level: str = _setting(_one_of(*LOG_LEVELS), "INFO")
     drain_timeout: float = _setting(_SECONDS, 600.0, unit="s", why="longer than nearly any answer")
     # Safety and limits
-    proxy_api_key: str | None = _setting(_text, None, "AK", secret=True)
+    proxy_api_key: str | None = _setting(_token, None, "AK", secret=True)
     allow_open_relay: bool = _setting(_switch, default=False)
     allowed_hosts: tuple[str, ...] = _setting(_names, ())
     max_request_size_mb: float = _setting(_number(0.001, 1024, float), 32.0, unit="MiB", why="Anthropic's own limit")
@@ -126,7 +143,7 @@ class Settings:
     enable_request_id_tracking: bool = _setting(_switch, default=True)
     proxy_headers: bool = _setting(_switch, default=True)
     # Upstream and routing
-    server_api_key: str | None = _setting(_text, None, secret=True)
+    server_api_key: str | None = _setting(_token, None, secret=True)
     forward_client_key: bool = _setting(_switch, default=True)
     upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_ANTHROPIC}")
     openai_upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_OPENAI}")
@@ -136,7 +153,7 @@ class Settings:
     autovision_model: str = _setting(_text, "glm-4.5v")
     default_max_tokens: int = _setting(_TOKENS, 98_304, unit="tokens", why="GLM-4.5's largest answer")
     enable_zai_thinking: bool = _setting(_switch, default=True)
-    anthropic_version: str = _setting(_text, "2023-06-01", why="the last version that takes sampling parameters")
+    anthropic_version: str = _setting(_token, "2023-06-01", why="the last version that takes sampling parameters")
     # Timeouts
     connect_timeout: float = _setting(_SECONDS, 10.0, unit="s", why="DNS, TCP and TLS together")
     request_timeout: float = _setting(_SECONDS, 300.0, "UPSTREAM_TIMEOUT_SECONDS", unit="s", why="a whole plain exchange")
@@ -148,7 +165,7 @@ class Settings:
     http_keepalive_connections: int = _setting(_COUNT, 15)
     http_keepalive_seconds: float = _setting(_SECONDS, 30.0, unit="s")
     # Counting
-    token_counting_model: str = _setting(_text, "cl100k_base")
+    token_counting_model: str = _setting(_one_of(*ENCODINGS), "cl100k_base")
     tiktoken_cache_size: int = _setting(_COUNT, 1000)
     # Set by the server itself
     demo: bool = _setting(_switch, default=False)
@@ -170,7 +187,7 @@ class Settings:
             try:
                 values[one.name] = one.metadata["parse"](text)
             except ValueError as error:
-                shown = masked(text) if one.metadata["secret"] else repr(text)
+                shown = _masked(text) if one.metadata["secret"] else ascii(_USER_IN_URL.sub("//...@", text)[:_SHOWN_MAX])
                 problems.append(f"{source}: found {shown}, {error}")
         if problems:
             raise SettingsError(problems)
@@ -189,8 +206,7 @@ class Settings:
             )
 
 
-def masked(secret: str) -> str:
-    """A secret as it may be shown: its length only."""
+def _masked(secret: str) -> str:
     return f"a secret of {len(secret)} characters"
 
 
@@ -203,8 +219,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def defaults() -> dict[str, object]:
-    """The default of every setting by its name in upper case."""
-    return {one.name.upper(): one.default for one in fields(Settings) if one.default is not MISSING}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Final, TextIO
@@ -22,6 +22,7 @@ from transports.listener import Limits, Service
 from transports.server import AddressUnavailable, Server
 from transports.upstream import PoolLimits, Upstream
 
+_GREETING: Final = '{"model":"glm-4.6","max_tokens":64,"messages":[{"role":"user","content":"Hello"}]}'
 #: Two for each of a few thousand clients, with room for logs and stores.
 _DESCRIPTORS: Final = 16 * 1024
 
@@ -50,7 +51,8 @@ async def _serve(configuration: config.Configuration, settings: Settings) -> int
 
             configuration = configuration.with_demo_upstream(await tasks.start(simulator.serve))
             settings = Settings.from_mapping(configuration.mapping)
-        server = _server(configuration, settings)
+        pool = PoolLimits(settings.http_pool_maxsize, settings.http_keepalive_connections, settings.http_keepalive_seconds)
+        server = server_of(settings, Upstream(pool, configuration.proxies), partial(_announce, configuration.demo))
         try:
             code = await server.run()
         except AddressUnavailable as error:
@@ -60,32 +62,28 @@ async def _serve(configuration: config.Configuration, settings: Settings) -> int
     return code
 
 
-def _server(configuration: config.Configuration, settings: Settings) -> Server:
-    """Wire the core to the world."""
+def server_of(settings: Settings, upstream: Upstream, announce: Callable[[Sequence[str], str], None]) -> Server:
+    """The core wired to the world. ``announce`` is told the upstreams and, when clients can connect, the base URL."""
     gateway = Gateway(settings)
     service = Service(
         answer=lambda request: exchange(request, gateway),
         refuse=refusal,
         identify=partial(adopt_request_id, adopt=settings.enable_request_id_tracking),
     )
-    pool = PoolLimits(settings.http_pool_maxsize, settings.http_keepalive_connections, settings.http_keepalive_seconds)
     limits = Limits(
         header_bytes=settings.max_header_kb * 1024,
         body_bytes=int(settings.max_request_size_mb * 1024 * 1024),
         connections=settings.max_connections,
     )
-    upstream = Upstream(pool, configuration.proxies)
-    announce = partial(_announce, gateway.targets(), configuration.demo)
-    return Server(service, upstream, limits, settings.host, settings.port, settings.drain_timeout, announce)
+    return Server(service, upstream, limits, settings.host, settings.port, settings.drain_timeout, partial(announce, gateway.targets()))
 
 
-def _announce(targets: Sequence[str], demo: bool, url: str) -> None:
+def _announce(demo: bool, targets: Sequence[str], url: str) -> None:
     lines = [f"anthropic-proxy listens on {url}"]
     if demo:
         lines += [
             "  demonstration: answers come from an embedded simulated upstream; no key is needed and nothing leaves this machine",
-            f"""  try: curl -s {url}/v1/messages -H 'content-type: application/json' """
-            """-d '{"model":"glm-4.6","max_tokens":64,"messages":[{"role":"user","content":"Hello"}]}'""",
+            f"  try: curl -s {url}/v1/messages -H 'content-type: application/json' -d '{_GREETING}'",
         ]
     else:
         lines += [f"  upstream: {target}" for target in targets]

@@ -102,8 +102,8 @@ class Connection:
             self.phase = Phase.HEAD
         if self.phase is Phase.HEAD and not self._take_head():
             return False
-        if self.phase is Phase.BODY and not (self._take_chunks() if self._chunked else self._take_length()):
-            return False
+        if self.phase is Phase.BODY:
+            return self._take_chunks() if self._chunked else self._take_length()
         return True
 
     def request(self, *, id: str, now: float, peer: str) -> Request:

@@ -88,12 +88,19 @@ class Listener:
     """
 
     def __init__(
-        self, service: Service, upstream: Upstream, cache: Cache, limits: Limits, tasks: TaskGroup, clock: Callable[[], float] = time.monotonic
+        self,
+        service: Service,
+        upstream: Upstream,
+        cache: Cache,
+        limits: Limits,
+        tasks: TaskGroup,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
         self.limits = limits
         self.clock = clock
-        self.draining = False
+        self.draining = False  # new work is refused
+        self.closing = False  # ... and connections are not kept
         self.house = House(upstream, cache, self._spawn, self.vitals)
         self.totals = Totals(time.time(), secrets.token_hex(8))
         self.connections: set[ClientConnection] = set()
@@ -133,7 +140,8 @@ class Listener:
             connection.overdue()
 
     def close_idle(self) -> None:
-        """Close the connections on which nothing is going on."""
+        """Close the connections on which nothing is going on, and from now on each one when its answer is complete."""
+        self.closing = True
         for connection in [each for each in self.connections if each.is_idle]:
             connection.close()
 
@@ -272,6 +280,8 @@ class ClientConnection:
         while True:
             try:
                 await self._await_request()
+            except ClientGone:
+                return
             except ProxyError as error:
                 await self._refuse(error)
                 return
@@ -281,7 +291,7 @@ class ClientConnection:
                 return
             if not await self._exchange():
                 return
-            if self._last or listener.draining or not self._http.restart():
+            if self._last or listener.closing or not self._http.restart():
                 await self._part()
                 return
             self.deadline = listener.clock() + listener.limits.keepalive
@@ -299,7 +309,8 @@ class ClientConnection:
                     self._body_by = clock() + limits.body_total
                 self.deadline = min(clock() + limits.body_idle, self._body_by)
                 if invitation := http.invitation():
-                    await self._stream.send(invitation)
+                    self._unsent.append(invitation)
+                    await self.flush()
                     continue  # the body may have come meanwhile
             elif http.phase is not phase:
                 self.deadline = clock() + limits.header
@@ -353,7 +364,7 @@ class ClientConnection:
         if self._http.phase is Phase.WHOLE and not self._http.held:
             return
         self._deaf = True
-        with anyio.move_on_after(_LINGER_SECONDS):
+        with anyio.move_on_after(_LINGER_SECONDS), contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._stream.send_eof()
             await anyio.sleep_forever()  # until the client closes, which ends the whole connection
 

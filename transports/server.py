@@ -21,8 +21,6 @@ from transports.world import MemoryCache
 
 logger = logging.getLogger(logs.NAME)
 
-#: Between the signal and the closing of the listeners: time for a load balancer to see /ready turn 503.
-_LAME_DUCK_SECONDS: Final = 1.0
 #: After the drain time is over: for the error events to reach their clients.
 _LAST_WORDS_SECONDS: Final = 1.0
 #: Kernel buffer per client. Left alone it grows to megabytes, all of which a slow client would make us hold.
@@ -51,6 +49,8 @@ class Server:
     port: int
     drain_seconds: float
     announce: Callable[[str], None]
+    #: Between the signal and the closing of the listeners: time for a load balancer to see /ready turn 503.
+    lame_duck_seconds: float = 1.0
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; the exit code. Raises ``AddressUnavailable``."""
@@ -86,7 +86,7 @@ class Server:
     async def _drain(self, listener: Listener, doors: Sequence[SocketListener], tasks: TaskGroup) -> None:
         """Product 13.2: readiness first, then the doors, then wait, then cut."""
         logger.info("shutting down: no new requests; running ones have %g s", self.drain_seconds)
-        await anyio.sleep(_LAME_DUCK_SECONDS)
+        await anyio.sleep(self.lame_duck_seconds)
         for door in doors:
             await door.aclose()
         listener.close_idle()
@@ -124,4 +124,6 @@ def _unavailable(error: OSError, host: str, port: int) -> AddressUnavailable:
         return AddressUnavailable(f"port {port} on {host} is in use", "stop what listens there, or choose another with --port")
     if error.errno == errno.EACCES:
         return AddressUnavailable(f"port {port} on {host} may not be used by this user", "choose a port above 1023 with --port")
-    return AddressUnavailable(f"cannot listen on {host} port {port}: {error.strerror or error}", "choose an address of this machine with --host")
+    return AddressUnavailable(
+        f"cannot listen on {host} port {port}: {error.strerror or error}", "choose an address of this machine with --host"
+    )

@@ -1,271 +1,397 @@
 """Chat messages as the turns of a Messages conversation.
 
 What Messages demands and chat does not: turns that alternate and begin with the user, every ``tool_use`` answered in the very next user
-turn with the results first, no empty text, ids of ``[A-Za-z0-9_-]``, thinking before text before calls.
+turn with the results first, no empty text, ids of ``[A-Za-z0-9_-]`` that occur once, thinking before text before calls.
+
+A turn depends on nothing that comes after it but for what is merged with it: a conversation that grows keeps its beginning byte for byte,
+and with it the upstream's prompt cache.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
-from core.dialects import Dialect, UnsignedThinking
+from core.dialects import CacheMarks, Dialect
 from core.translate.images import file_to_document, part_to_image
 from core.translate.loss import Losses, refuse
-from core.translate.naming import CallIds, ToolNames
-from core.translate.thinking import reasoning_of_chat
+from core.translate.naming import ToolNames, shortened
+from core.translate.thinking import reasoning_to_messages
+from core.translate.tools import WRAPPED
 from core.wire import chat, messages
-from core.wire.codec import encode, is_object
+from core.wire.codec import encode, given, is_object
 
 #: What an unanswered call is answered with: Messages refuses a tool_use without its tool_result.
 NO_RESULT: Final = "No result: the tool call was interrupted."
 #: The user turn a conversation is given when it has none at its beginning.
 NEUTRAL_TURN: Final = "Continue."
+#: What goes before a result whose call is not there: it becomes a text of the user's.
+STRAY_RESULT: Final = "[Result of an earlier tool call]"
 #: Around instructions that stand in mid-conversation where the upstream takes no system turn there.
 _OPENING, _CLOSING = "<system>\n", "\n</system>"
-#: Tool call ids of Messages (``^[a-zA-Z0-9_-]+$``); no documented length, 64 is what all vendors take.
+#: Characters of a tool call id. Messages documents no limit; 64 is what all vendors take.
 _ID_MAX: Final = 64
-#: The ttl of an explicit chat breakpoint in the words of Messages; it lives at least as long there.
+#: Ids of Messages (``^[a-zA-Z0-9_-]+$``).
+_LEGAL: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{_ID_MAX}}}")
+_ILLEGAL: Final = re.compile(r"[^A-Za-z0-9_-]")
+#: The ttl of an explicit chat breakpoint in the words of Messages: the shortest that is not shorter; of 12h the longest there is.
 _TTL: Final = {"30m": "1h", "12h": "1h"}
+#: Members that only an assistant's message has.
+_ASSISTANTS: Final = ("tool_calls", "function_call", "refusal", "reasoning_content", "reasoning", "reasoning_details")
+#: What a tool_result may hold of what a chat message may hold.
+_RESULT_PARTS: Final = (messages.Text, messages.Image, messages.Document)
+
+
+#: The role of the message that answers a call, and the client's id (or the function's name); None stands for any call.
+_Key: TypeAlias = tuple[str, str] | None
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call of the last assistant turn, until its result is written."""
+
+    there: str  # its id at the upstream
+    path: str
+    result: messages.ToolResult | None = None
+
+
+@dataclass(slots=True)
+class _Calls:
+    """Calls of one key, in order; those before ``at`` have their results."""
+
+    all: list[_Call] = field(default_factory=list)
+    at: int = 0
+
+    def waiting(self) -> _Call | None:
+        """The first call that has no result yet."""
+        while self.at < len(self.all) and self.all[self.at].result is not None:
+            self.at += 1
+        return self.all[self.at] if self.at < len(self.all) else None
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A turn while it may still grow."""
+
+    role: str
+    blocks: list[messages.Block]
+    thoughts: Sequence[messages.Block] = ()  # of an assistant turn; they come first
 
 
 class Conversation:
-    """Builds the system prompt and the turns from chat turns."""
+    """Builds the system prompt and the turns from chat turns. ``marked``: whether any block has a cache breakpoint."""
 
     def __init__(self, dialect: Dialect, names: ToolNames, losses: Losses) -> None:
         self.dialect = dialect
         self.names = names
         self.losses = losses
-        self.ids = CallIds(_ID_MAX, legal_only=True)
+        self.marked = False
         self._system: list[messages.Text] = []
-        self._turns: list[tuple[str, list[messages.Block]]] = []
-        self._open: dict[str, messages.ToolResult | None] = {}  # calls of the last assistant turn, in order, with their results so far
-        self._late: list[messages.Block] = []  # instructions that stood between a call and its results
-        self._functions: dict[str, str] = {}  # name of the last unanswered function_call -> its made-up id
+        self._turns: list[_Turn] = []
+        self._open: dict[_Key, _Calls] = {}  # the calls of the last assistant turn
+        self._late: list[tuple[str, list[messages.Block]]] = []  # what stood between calls and their results: role and content
+        self._taken: set[str] = set()  # ids of calls so far
+        self._again: dict[str, int] = {}  # how often an id was wanted that was taken
 
     # ------------------------------------------------------------------ results
 
     def system_prompt(self) -> str | list[messages.Text] | None:
         """One plain text as a string, anything more as blocks."""
-        if not self._system:
-            return None
         if len(self._system) == 1 and self._system[0].cache_control is None:
             return self._system[0].text
-        return self._system
+        return self._system or None
 
     def finished(self) -> list[messages.Turn]:
-        """The turns, with what Messages demands at both ends."""
+        """The turns, with what Messages demands at both ends. Nothing can be added after it."""
         self._close_calls()
-        turns = [messages.Turn(role, _collapsed(blocks)) for role, blocks in self._turns if blocks]
+        turns = [messages.Turn(turn.role, _collapsed([*turn.thoughts, *turn.blocks])) for turn in self._turns]
         if not turns or turns[0].role == "assistant":
             turns.insert(0, messages.Turn("user", NEUTRAL_TURN))
-            self.losses.drop("messages[0]", "first user turn", "the conversation does not begin with one; a neutral one was put there")
+            self.losses.drop(
+                "messages", "first user turn", "Messages begins with the user, who has not spoken here; a neutral turn was put there"
+            )
         _strip_end(turns[-1])
         return turns
 
     # ------------------------------------------------------------------ turns
 
     def add_turns(self, turns: list[chat.Turn]) -> None:
-        self.ids.reserve([call.id for turn in turns for call in turn.tool_calls or () if call.id])
+        """Add the messages of a request. Raises ``BadRequest`` for what cannot be left out without changing what is said."""
         for index, turn in enumerate(turns):
             path = f"messages[{index}]"
             match turn.role:
-                case "system" | "developer":
-                    self._add_system(turn, path, turns[index + 1].role if index + 1 < len(turns) else None)
-                case "user":
-                    self._close_calls()
-                    self._append("user", self._user_blocks(turn, path))
                 case "assistant":
                     self._add_assistant(turn, index, path)
+                    continue
                 case "tool" | "function":
                     self._add_result(turn, path)
+                case "user":
+                    self._close_calls()
+                    self._append("user", self._said(turn, path))
+                case "system" | "developer":
+                    self._add_system(turn, path)
                 case unknown:
                     expected = "system, developer, user, assistant, tool or function"
                     raise refuse(f"{path}.role", f'unknown role "{unknown}"; expected {expected}')
+            for name in _ASSISTANTS:
+                if getattr(turn, name):
+                    self.losses.drop(f"{path}.{name}", name, f'it means nothing in a message of role "{turn.role}"')
 
-    def _append(self, role: str, blocks: list[messages.Block]) -> None:
-        """Add blocks to the conversation; neighbours of one role are one turn."""
-        if not blocks:
+    def _append(self, role: str, blocks: list[messages.Block], thoughts: Sequence[messages.Block] = ()) -> None:
+        """Add blocks to the conversation; neighbours of one role are one turn. A system turn may only be last or before an assistant's."""
+        if not blocks and not thoughts:
             return
-        if self._turns and self._turns[-1][0] == role:
-            self._turns[-1][1].extend(blocks)
-        else:
-            self._turns.append((role, blocks))
+        if role == "user" and self._turns and self._turns[-1].role == "system":
+            instructions = self._turns.pop()
+            self._turns[-1].blocks.append(_marked(instructions.blocks))
+        if not self._turns or self._turns[-1].role != role:
+            self._turns.append(_Turn(role, blocks, thoughts))
+            return
+        last = self._turns[-1]
+        last.blocks.extend(blocks)
+        if thoughts:
+            last.thoughts = [*last.thoughts, *thoughts]
 
     # ------------------------------------------------------------------ system
 
-    def _add_system(self, turn: chat.Turn, path: str, next_role: str | None) -> None:
-        blocks: list[messages.Text] = []
-        for block in self._blocks(turn.content, f"{path}.content"):
-            if not isinstance(block, messages.Text):
-                raise refuse(f"{path}.content", "system messages hold text only")
-            blocks.append(block)
-        if turn.cache_control is not None and blocks:
-            blocks[-1].cache_control = turn.cache_control
-        if not blocks:
-            return
+    def _add_system(self, turn: chat.Turn, path: str) -> None:
+        blocks = self._said(turn, path, text_only="system messages")
         if not self._turns:
-            self._system.extend(blocks)
-            return
-        text = "\n\n".join(block.text for block in blocks)
-        if self._open and next_role in ("tool", "function"):  # between a call and its results: it waits until they are written
-            self._late.append(_marked(text))
-            return
-        self._close_calls()
-        if self.dialect.inline_system and self._turns[-1][0] == "user" and next_role in (None, "assistant"):
-            self._turns.append(("system", [messages.Text(text)]))
+            self._system.extend(block for block in blocks if isinstance(block, messages.Text))
+        elif self._open:
+            self._late.append(("system", blocks))
         else:
-            self._append("user", [_marked(text)])
+            self._instruct(blocks)
 
-    # ------------------------------------------------------------------ user
+    def _instruct(self, blocks: list[messages.Block]) -> None:
+        """Put instructions where the conversation has come to."""
+        if self.dialect.inline_system and self._turns[-1].role != "assistant":
+            self._append("system", blocks)
+        elif blocks:
+            self._append("user", [_marked(blocks)])
 
-    def _user_blocks(self, turn: chat.Turn, path: str) -> list[messages.Block]:
-        blocks = self._blocks(turn.content, f"{path}.content")
-        if turn.cache_control is not None and blocks and isinstance(blocks[-1], messages.Text):
-            blocks[-1].cache_control = turn.cache_control
+    # ------------------------------------------------------------------ content
+
+    def _said(
+        self, turn: chat.Turn, path: str, text_only: str | None = None, thoughts: list[messages.Thinking] | None = None
+    ) -> list[messages.Block]:
+        """The content of a turn; its name, which Messages has no place for, is lost."""
+        if turn.name:
+            self.losses.drop(f"{path}.name", "name", "Messages has no names of speakers")
+        blocks = self._blocks(turn.content, f"{path}.content", text_only, thoughts)
+        if turn.cache_control is not None:
+            self._mark_last(blocks, turn.cache_control)
         return blocks
 
-    def _blocks(self, content: chat.Content, path: str) -> list[messages.Block]:
-        """Content as blocks, without blank texts."""
+    def _blocks(
+        self, content: chat.Content, path: str, text_only: str | None = None, thoughts: list[messages.Thinking] | None = None
+    ) -> list[messages.Block]:
+        """Content as blocks, without blank texts. Thinking goes to ``thoughts``; where that is None, it may not be."""
         if isinstance(content, str):
-            return [messages.Text(content)] if content.strip() else []
+            return [messages.Text(content)] if content and not content.isspace() else []
         blocks: list[messages.Block] = []
         for index, part in enumerate(content or ()):
-            block = self._block(part, f"{path}[{index}]")
-            if not isinstance(block, messages.Text) or block.text.strip():
+            place = f"{path}[{index}]"
+            if isinstance(part, chat.ThinkingPart):
+                if thoughts is None:
+                    raise refuse(place, "only assistant messages hold thinking")
+                thoughts.append(_thinking(part))
+                continue
+            block = self._block(part, place)
+            if not isinstance(block, messages.Text):
+                if text_only is not None:
+                    raise refuse(place, f"{text_only} hold text only at this upstream")
+                blocks.append(block)
+            elif block.text.strip():
                 blocks.append(block)
         return blocks
 
-    def _block(self, part: chat.Part, path: str) -> messages.Block:
+    def _block(self, part: chat.Part, path: str) -> messages.Text | messages.Image | messages.Document:
         match part:
             case chat.TextPart():
-                return messages.Text(part.text, _mark(part))
+                return messages.Text(part.text, self._mark_of(part))
             case chat.ImagePart():
-                image = part_to_image(part, path)
-                image.cache_control = _mark(part)
-                return image
+                return self._image(part, path)
             case chat.FilePart():
                 document = file_to_document(part, path)
-                document.cache_control = _mark(part)
+                document.cache_control = self._mark_of(part)
                 return document
             case chat.RefusalPart():
                 return messages.Text(part.refusal)
             case chat.ToolReferencePart():
                 return messages.Text(part.name)
-            case chat.ThinkingPart():
-                text = part.thinking if isinstance(part.thinking, str) else "".join(one.text for one in part.thinking)
-                return messages.Thinking(text, part.signature or "")
-            case chat.AudioPart():
-                raise refuse(path, "this upstream cannot hear audio")
+        raise refuse(path, "this upstream cannot hear audio")
+
+    def _image(self, part: chat.ImagePart, path: str) -> messages.Image | messages.Document:
+        image = part_to_image(part, path)
+        if image.source.url is not None and not self.dialect.image_urls:
+            raise refuse(f"{path}.image_url.url", f"this upstream ({self.dialect.name}) fetches no images; expected a data: URI")
+        if part.image_url.detail not in (None, "auto"):
+            self.losses.drop(f"{path}.image_url.detail", "detail", "Messages has one way to look at an image")
+        image.cache_control = self._mark_of(part)
+        return image
+
+    # ------------------------------------------------------------------ cache breakpoints
+
+    def _mark_of(self, part: chat.TextPart | chat.ImagePart | chat.FilePart) -> messages.CacheControl | None:
+        mark, point = part.cache_control, part.prompt_cache_breakpoint
+        if mark is None and point is not None:
+            mark = messages.CacheControl("ephemeral", _TTL.get(point.ttl or ""))
+        return None if mark is None else self._mark(mark)
+
+    def _mark(self, mark: messages.CacheControl) -> messages.CacheControl | None:
+        self.marked = True
+        return fitting_mark(mark, self.dialect)
+
+    def _mark_last(self, blocks: Sequence[messages.Block], mark: messages.CacheControl) -> None:
+        last = blocks[-1] if blocks else None
+        if isinstance(last, messages.Text | messages.Image | messages.Document | messages.ToolUse):
+            last.cache_control = self._mark(mark)
 
     # ------------------------------------------------------------------ assistant
 
     def _add_assistant(self, turn: chat.Turn, index: int, path: str) -> None:
         self._close_calls()
-        thoughts: list[messages.Block] = list(reasoning_of_chat(turn))
-        texts: list[messages.Block] = []
-        for block in self._blocks(turn.content, f"{path}.content"):
-            (thoughts if isinstance(block, messages.Thinking) else texts).append(block)
+        if given(turn.audio):
+            raise refuse(f"{path}.audio", "spoken answers exist at the other vendor only; send their transcript as content")
+        if given(turn.annotations) and bytes(turn.annotations) != b"[]":
+            self.losses.drop(f"{path}.annotations", "annotations", "have no twin in Messages")
+        parts: list[messages.Thinking] = []
+        spoken = self._said(turn, path, "assistant messages", parts)
         if turn.refusal and turn.refusal.strip():
-            texts.append(messages.Text(turn.refusal))
-        if turn.cache_control is not None and texts and isinstance(texts[-1], messages.Text):
-            texts[-1].cache_control = turn.cache_control
-        calls = self._calls(turn, index, path)
-        self._append("assistant", [*self._fitting(thoughts, path), *texts, *calls])
-
-    def _fitting(self, thoughts: list[messages.Block], path: str) -> list[messages.Block]:
-        """The reasoning the upstream takes back: signed always, unsigned and encrypted only where it is of use."""
-        kept: list[messages.Block] = []
-        for block in thoughts:
-            unsigned = isinstance(block, messages.Thinking) and not block.signature
-            foreign = isinstance(block, messages.RedactedThinking) and not self.dialect.original
-            if (unsigned and self.dialect.unsigned_thinking is UnsignedThinking.DROP) or foreign:
-                self.losses.drop(path, "reasoning_content", "the upstream takes reasoning back with its own signature only")
-            else:
-                kept.append(block)
-        return kept
+            spoken.append(messages.Text(turn.refusal))
+        spoken.extend(self._calls(turn, index, path))
+        if turn.cache_control is not None:
+            self._mark_last(spoken, turn.cache_control)
+        thoughts = reasoning_to_messages(turn, parts, self.dialect, self.losses, path)
+        self._append("assistant", spoken, thoughts)
 
     def _calls(self, turn: chat.Turn, index: int, path: str) -> list[messages.Block]:
         blocks: list[messages.Block] = []
         for number, call in enumerate(turn.tool_calls or ()):
-            there = self.ids.there(call.id or f"call_{index}_{number}")
+            place = f"{path}.tool_calls[{number}]"
+            there = self._id(call.id or f"call_{index}_{number}")
             if call.function is not None:
                 blocks.append(messages.ToolUse(there, self.names.there(call.function.name), parsed_arguments(call.function.arguments)))
             elif call.custom is not None:
-                wrapped = Raw(encode({"input": call.custom.input}))
+                wrapped = Raw(encode({WRAPPED: call.custom.input}))
                 blocks.append(messages.ToolUse(there, self.names.there(call.custom.name), wrapped))
             else:
-                raise refuse(f"{path}.tool_calls[{number}]", "expected a function or custom call")
-            self._open[there] = None
-        if turn.function_call is not None:
-            there = self.ids.there(f"call_{index}_function")
-            self._functions[turn.function_call.name] = there
-            self._open[there] = None
-            blocks.append(messages.ToolUse(there, self.names.there(turn.function_call.name), parsed_arguments(turn.function_call.arguments)))
+                raise refuse(place, "expected a function or custom call")
+            self._expect(("tool", call.id or ""), _Call(there, place))
+        function = turn.function_call
+        if function is not None:
+            there = self._id(f"call_{index}_function")
+            blocks.append(messages.ToolUse(there, self.names.there(function.name), parsed_arguments(function.arguments)))
+            self._expect(("function", function.name), _Call(there, f"{path}.function_call"))
         return blocks
+
+    def _expect(self, key: _Key, call: _Call) -> None:
+        for one in (key, None):
+            self._open.setdefault(one, _Calls()).all.append(call)
+
+    def _id(self, wanted: str) -> str:
+        """A legal id that no other call has: the client's own where it is both."""
+        found = wanted
+        if not _LEGAL.fullmatch(wanted):
+            found = _ILLEGAL.sub("_", wanted) if len(wanted) <= _ID_MAX else shortened(wanted, _ID_MAX)
+        base = found
+        while found in self._taken:
+            self._again[base] = number = self._again.get(base, 1) + 1
+            found = f"{base[: _ID_MAX - 1 - len(str(number))]}_{number}"
+        self._taken.add(found)
+        return found
 
     # ------------------------------------------------------------------ tool results
 
     def _add_result(self, turn: chat.Turn, path: str) -> None:
-        if turn.role == "function":
-            there = self._functions.get(turn.name or "", "")
-        else:
-            there = self.ids.there(turn.tool_call_id) if turn.tool_call_id else self._only_open()
         content = self._blocks(turn.content, f"{path}.content")
-        if there not in self._open:
-            self.losses.drop(path, "tool message without call", "no call of that id stands before it; its text went to the user's turn")
-            self._close_calls()
-            self._append("user", [messages.Text("[Result of an earlier tool call]"), *content])
+        call = self._answered(turn)
+        if call is not None:
+            self._answer(call, content, turn)
             return
-        self._open[there] = self._joined(self._open[there], there, turn, content)
+        self.losses.drop(path, "tool message without call", "no call of that id stands before it; its text went to the user's turn")
+        stray: list[messages.Block] = [messages.Text(STRAY_RESULT), *content]
+        if self._open:
+            self._late.append(("user", stray))
+        else:
+            self._append("user", stray)
 
-    def _only_open(self) -> str:
-        """A result without an id answers the first call that has none yet."""
-        return next((one for one, result in self._open.items() if result is None), "")
+    def _answered(self, turn: chat.Turn) -> _Call | None:
+        """The call a result belongs to: the first of its id (or name) without one, else the last; without an id, the first of all."""
+        name = turn.tool_call_id if turn.role == "tool" else turn.name
+        calls = self._open.get((turn.role, name) if name else None)
+        if calls is None:
+            return None
+        return calls.waiting() or (calls.all[-1] if name else None)
 
-    def _joined(self, before: messages.ToolResult | None, there: str, turn: chat.Turn, content: list[messages.Block]) -> messages.ToolResult:
-        parts = [block for block in content if isinstance(block, messages.Text | messages.Image | messages.Document)]
+    def _answer(self, call: _Call, content: list[messages.Block], turn: chat.Turn) -> None:
+        """Write a result; a second one for the same call is joined to the first. Breakpoints inside it become one at its end."""
+        mark = None if turn.cache_control is None else self._mark(turn.cache_control)
+        parts: list[messages.ResultPart] = []
+        before = call.result
         if before is not None:
-            earlier = [messages.Text(before.content)] if isinstance(before.content, str) else before.content or []
-            return messages.ToolResult(there, [*earlier, *parts], cache_control=turn.cache_control or before.cache_control)
-        if len(parts) == 1 and isinstance(only := parts[0], messages.Text) and only.cache_control is None:
-            return messages.ToolResult(there, only.text, cache_control=turn.cache_control)
-        return messages.ToolResult(there, [*parts] or "", cache_control=turn.cache_control)
+            mark = mark or before.cache_control
+            parts = before.content if isinstance(before.content, list) else [messages.Text(before.content)] if before.content else []
+        for block in content:
+            assert isinstance(block, _RESULT_PARTS)  # what else a message may hold, `_blocks` refuses without `thoughts`
+            mark, block.cache_control = block.cache_control or mark, None
+            parts.append(block)
+        only = parts[0] if len(parts) == 1 else None
+        plain = only.text if isinstance(only, messages.Text) else parts or ""
+        call.result = messages.ToolResult(call.there, plain, cache_control=mark)
 
     def _close_calls(self) -> None:
-        """Write the results of the last assistant turn's calls, in the order of the calls, one for each."""
+        """Write the results of the last assistant turn's calls, in the order of the calls, one for each; then what stood between."""
         if not self._open:
             return
         results: list[messages.Block] = []
-        for call_id, result in self._open.items():
-            if result is None:
-                self.losses.drop("messages", "tool call without result", f"the call {call_id} has no result; one was put in that says so")
-                result = messages.ToolResult(call_id, NO_RESULT, is_error=True)  # noqa: PLW2901
-            results.append(result)
-        self._append("user", [*results, *self._late])
-        self._open, self._late = {}, []
+        for call in self._open[None].all:
+            if call.result is None:
+                self.losses.drop(call.path, "tool call without result", "one was put in that says so")
+                call.result = messages.ToolResult(call.there, NO_RESULT, is_error=True)
+            results.append(call.result)
+        late, self._open, self._late = self._late, {}, []
+        self._append("user", results)
+        for role, blocks in late:
+            if role == "system":
+                self._instruct(blocks)
+            else:
+                self._append("user", blocks)
 
 
 def parsed_arguments(arguments: str | None) -> Raw:
-    """The arguments of a call as an input object; what is no JSON object is kept, as text, under ``_raw``."""
-    if arguments is None or not arguments.strip():
+    """The arguments of a call as an input object, byte for byte; none as ``{}``; what is no JSON object as text under ``_raw``."""
+    if not arguments or arguments.isspace():
         return Raw(b"{}")
-    if is_object(arguments):
-        return Raw(arguments.encode("utf-8", "replace"))
-    return Raw(encode({"_raw": arguments}))
+    data = arguments.encode()
+    return Raw(data) if is_object(data) else Raw(encode({"_raw": arguments}))
 
 
-def _marked(text: str) -> messages.Text:
+def fitting_mark(mark: messages.CacheControl, dialect: Dialect) -> messages.CacheControl | None:
+    """A cache breakpoint as the dialect takes it: as it is, without ttl and scope, or not at all."""
+    match dialect.cache_control:
+        case CacheMarks.KEEP:
+            return mark
+        case CacheMarks.NO_TTL:
+            return messages.CacheControl(mark.type)
+        case CacheMarks.STRIP:
+            return None
+
+
+def _marked(blocks: list[messages.Block]) -> messages.Text:
     """Instructions inside a user turn, told apart from the user's own words."""
-    return messages.Text(f"{_OPENING}{text}{_CLOSING}")
+    texts = [block for block in blocks if isinstance(block, messages.Text)]
+    return messages.Text(f"{_OPENING}{chr(10).join(block.text for block in texts)}{_CLOSING}", texts[-1].cache_control)
 
 
-def _mark(part: chat.TextPart | chat.ImagePart | chat.FilePart) -> messages.CacheControl | None:
-    if part.cache_control is not None:
-        return part.cache_control
-    point = part.prompt_cache_breakpoint
-    return None if point is None else messages.CacheControl("ephemeral", _TTL.get(point.ttl or ""))
+def _thinking(part: chat.ThinkingPart) -> messages.Thinking:
+    text = part.thinking if isinstance(part.thinking, str) else "".join(one.text for one in part.thinking)
+    return messages.Thinking(text, part.signature or "")
 
 
 def _collapsed(blocks: list[messages.Block]) -> str | list[messages.Block]:

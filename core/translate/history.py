@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any, Final
 
 from core.wire import messages
-from core.wire.codec import decoder, given
+from core.wire.codec import decode_lenient, given
 
-
-class _Piece(msgspec.Struct):
-    """Any part of a server tool's result that a reader can make use of."""
-
-    type: str | None = None
-    title: str | None = None
-    url: str | None = None
-    text: str | None = None
-    stdout: str | None = None
-    stderr: str | None = None
-    tool_name: str | None = None
-    error_code: str | None = None
-    content: object = None
-    tool_references: object = None
+#: Members that say something to a reader, in the order in which they are shown. Encrypted ones, ids and counts say nothing.
+_TEXTS: Final = ("title", "url", "text", "stdout", "stderr", "tool_name")
+#: Members that hold more of the same.
+_NESTED: Final = ("content", "tool_references", "lines")
 
 
 def render_server_block(block: messages.Block) -> str | None:
@@ -31,11 +21,23 @@ def render_server_block(block: messages.Block) -> str | None:
     match block:
         case messages.ServerToolUse() | messages.McpToolUse() | messages.Fallback() | messages.McpToolListing():
             return ""
-        case messages.Compaction():
-            return block.content or ""
         case messages.ServerResult():
-            return _render(decoder(object).decode(bytes(block.content))) if given(block.content) else ""
+            text = _render(_content(block))
+            return f"Error: {text}" if block.is_error else text
     return None
+
+
+def found_tools(block: messages.ToolSearchToolResult) -> list[str]:
+    """Names of the deferred tools that a tool search of the vendor brought into play."""
+    content = _content(block)
+    references = content.get("tool_references") if isinstance(content, dict) else None
+    if not isinstance(references, list):
+        return []
+    return [name for one in references if isinstance(one, dict) and isinstance(name := one.get("tool_name"), str)]
+
+
+def _content(block: messages.ServerResult) -> object:
+    return decode_lenient(object, bytes(block.content)) if given(block.content) else None
 
 
 def _render(value: object) -> str:
@@ -43,12 +45,14 @@ def _render(value: object) -> str:
         return value
     if isinstance(value, list):
         return "\n".join(text for one in value if (text := _render(one)))
-    if not isinstance(value, dict):
-        return ""
-    try:
-        piece = msgspec.convert(value, _Piece)
-    except msgspec.ValidationError:
-        return ""
-    error = f"error: {piece.error_code}" if piece.error_code else None
-    own = [piece.title, piece.url, piece.text, piece.stdout, piece.stderr, piece.tool_name, error]
-    return "\n".join([one for one in own if one] + [text for one in (piece.content, piece.tool_references) if (text := _render(one))])
+    return "\n".join(_lines(value)) if isinstance(value, dict) else ""
+
+
+def _lines(piece: dict[str, Any]) -> list[str]:
+    own = [text for name in _TEXTS if isinstance(text := piece.get(name), str) and text]
+    if isinstance(code := piece.get("error_code"), str):
+        own.append(f"error: {code}")
+    source = piece.get("source")  # of a fetched document; a PDF stays out, its base64 is nothing to read
+    if isinstance(source, dict) and source.get("type") == "text" and isinstance(text := source.get("data"), str):
+        own.append(text)
+    return own + [text for name in _NESTED if (text := _render(piece.get(name)))]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 from core.dialects import Dialect
-from core.translate.loss import refuse
+from core.translate.loss import Losses, asks, refuse
 from core.wire import chat, messages
 
 #: What Messages takes as an image (platform.claude.com, vision, read 2026-11-20).
@@ -16,20 +16,31 @@ IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _ALIASES: Final = {"image/jpg": "image/jpeg"}
 PDF: Final = "application/pdf"
 
+#: What a document may become.
+DocumentPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.FilePart
+
 _DATA_URI: Final = re.compile(r"data:(?P<media>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 
 
-def image_to_part(block: messages.Image, path: str) -> chat.ImagePart:
-    """An image block as an ``image_url`` part. A ``file`` source lies at the other vendor: ``BadRequest``."""
-    return chat.ImagePart(chat.ImageUrl(_source_to_url(block.source, path)))
+def image_to_part(block: messages.Image, path: str, dialect: Dialect, losses: Losses) -> chat.ImagePart:
+    """An image block as an ``image_url`` part; ``transformations`` are lost.
+
+    ``BadRequest`` for a ``file`` source, which lies at the other vendor, and for a URL where the upstream fetches none.
+    """
+    if asks(block.transformations):
+        losses.drop(f"{path}.transformations", "transformations", "chat upstreams take images as they are")
+    return chat.ImagePart(chat.ImageUrl(_source_to_url(block.source, f"{path}.source", dialect)))
 
 
-def _source_to_url(source: messages.Source, path: str) -> str:
+def _source_to_url(source: messages.Source, path: str, dialect: Dialect) -> str:
     if source.type == "base64" and source.data is not None:
-        return f"data:{source.media_type or 'image/png'};base64,{source.data}"
-    if source.type == "url" and source.url is not None:
+        if not source.media_type:
+            raise refuse(f"{path}.media_type", "this field is required")
+        return f"data:{source.media_type};base64,{source.data}"
+    if source.type == "url" and source.url is not None and dialect.image_urls:
         return source.url
-    raise refuse(f"{path}.source", f'an image of source type "{source.type}" cannot be sent to this upstream; expected base64 or url')
+    taken = "base64 or url" if dialect.image_urls else "base64"
+    raise refuse(path, f'an image of source type "{source.type}" cannot be sent to this upstream; expected {taken} with its data')
 
 
 def part_to_image(part: chat.ImagePart, path: str) -> messages.Image | messages.Document:
@@ -74,41 +85,57 @@ def _mended_base64(data: str, path: str) -> str:
     plain = "".join(data.split()).replace("-", "+").replace("_", "/").rstrip("=")
     plain += "=" * (-len(plain) % 4)
     if not _is_base64(plain):
-        raise refuse(path, "the data of the data URI is not base64")
+        raise refuse(path, "the data is not base64")
     return plain
 
 
-def document_to_parts(block: messages.Document, path: str, dialect: Dialect) -> list[chat.Part]:
-    """A document as text, as its own text and images, or as a file part where the dialect has those; else ``BadRequest``."""
+def document_to_parts(block: messages.Document, path: str, dialect: Dialect, losses: Losses) -> list[DocumentPart]:
+    """A document as text, as its own text and images, or as a file part where the dialect has those; else ``BadRequest``.
+
+    ``title`` and ``context`` go before the text; a file has the title for its name, and its ``context`` is lost. ``citations`` are lost.
+    """
+    if asks(block.citations):
+        losses.drop(f"{path}.citations", "citations", "chat upstreams cite no documents")
     source = block.source
     header = "\n".join(line for line in (block.title, block.context) if line)
     if source.type == "text" and source.data is not None:
-        return [chat.TextPart(f"{header}\n\n{source.data}" if header else source.data)]
+        return [_titled(header, source.data)]
     if source.type == "content" and source.content is not None:
-        return _inline(header, source.content, path)
-    if source.type == "base64" and source.data is not None:
-        return [_file(block, source.media_type or PDF, source.data, path, dialect)]
-    raise refuse(f"{path}.source", f'a document of source type "{source.type}" cannot be sent to this upstream')
+        return _inline(header, source.content, f"{path}.source.content", dialect, losses)
+    if source.type != "base64" or source.data is None:
+        raise refuse(f"{path}.source", f'a document of source type "{source.type}" cannot be sent to this upstream; send its text instead')
+    media = source.media_type or PDF
+    if media.startswith("text/"):
+        return [_titled(header, _decoded(source.data, f"{path}.source.data"))]
+    if not dialect.files:
+        raise refuse(f"{path}.source", f'this upstream ({dialect.name}) takes no documents of type "{media}"; send their text instead')
+    if block.context:
+        losses.drop(f"{path}.context", "context", "a file has no place for it")
+    return [chat.FilePart(chat.File(file_data=f"data:{media};base64,{source.data}", filename=block.title or "document.pdf"))]
 
 
-def _inline(header: str, content: str | list[messages.Text | messages.Image], path: str) -> list[chat.Part]:
-    parts: list[chat.Part] = [chat.TextPart(header)] if header else []
+def _titled(header: str, text: str) -> chat.TextPart:
+    return chat.TextPart(f"{header}\n\n{text}" if header else text)
+
+
+def _inline(
+    header: str, content: str | list[messages.Text | messages.Image], path: str, dialect: Dialect, losses: Losses
+) -> list[DocumentPart]:
     if isinstance(content, str):
-        return [*parts, chat.TextPart(content)]
+        return [_titled(header, content)]
+    parts: list[DocumentPart] = [chat.TextPart(header)] if header else []
     for index, block in enumerate(content):
         if isinstance(block, messages.Text):
             parts.append(chat.TextPart(block.text))
         else:
-            parts.append(image_to_part(block, f"{path}.source.content[{index}]"))
+            parts.append(image_to_part(block, f"{path}[{index}]", dialect, losses))
     return parts
 
 
-def _file(block: messages.Document, media: str, data: str, path: str, dialect: Dialect) -> chat.Part:
-    if media.startswith("text/"):
-        return chat.TextPart(base64.b64decode(data).decode("utf-8", "replace"))
-    if not dialect.files:
-        raise refuse(f"{path}.source", f'this upstream ({dialect.name}) takes no documents of type "{media}"; send their text instead')
-    return chat.FilePart(chat.File(file_data=f"data:{media};base64,{data}", filename=block.title or "document.pdf"))
+def _decoded(data: str, path: str) -> str:
+    """The text of base64; bytes that are not UTF-8 become U+FFFD. Not base64: ``BadRequest``."""
+    plain = data if _is_base64(data) else _mended_base64(data, path)
+    return base64.b64decode(plain).decode("utf-8", "replace")
 
 
 def file_to_document(part: chat.FilePart, path: str) -> messages.Document | messages.Image:

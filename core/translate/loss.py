@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Raw
 
 from core.errors import BadRequest
+from core.wire.codec import ABSENT, compact
+
+#: Values of a member that ask for nothing: leaving them out loses nothing.
+_NOTHING: Final = (b"null", b"[]", b"{}", b'""', b'{"enabled":false}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +36,12 @@ class Losses:
             raise BadRequest(f"{path}: {what} cannot be carried to the upstream: {why}", code="unsupported_parameter", param=path)
         self.found.append(Loss(path, what, why))
 
-    def names(self) -> list[str]:
-        """The names of what was left out, each once, in order."""
-        return list(dict.fromkeys(loss.what for loss in self.found))
-
 
 def refuse(path: str, why: str) -> BadRequest:
     """The error for what may not be lost in silence: leaving it out would change what the request means."""
     return BadRequest(f"{path}: {why}", code="unsupported_parameter", param=path)
+
+
+def asks(raw: Raw) -> bool:
+    """Whether a raw member was sent and asks for anything: it is neither null, nor empty, nor ``{"enabled": false}``."""
+    return raw is not ABSENT and compact(raw) not in _NOTHING

@@ -8,7 +8,9 @@ answer's names are mapped back.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
+from collections.abc import Container, Iterable
 from typing import Final
 
 _LEGAL: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -22,9 +24,14 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_DIGITS]
 
 
-def shortened(name: str, limit: int) -> str:
-    """A legal stand-in of at most ``limit`` characters for ``name``, the same every time."""
-    return f"{_ILLEGAL.sub('_', name)[: limit - _DIGITS - 1]}_{digest(name)}"
+def shortened(name: str, limit: int, taken: Container[str] = ()) -> str:
+    """A legal stand-in of at most ``limit`` characters for ``name``, the same every time, and none of ``taken``."""
+    start = _ILLEGAL.sub("_", name[:limit])[: limit - _DIGITS - 1]
+    found = f"{start}_{digest(name)}"
+    again = itertools.count(1)
+    while found in taken:
+        found = f"{start}_{digest(f'{name} {next(again)}')}"
+    return found
 
 
 class ToolNames:
@@ -34,17 +41,28 @@ class ToolNames:
         self.limit = limit
         self.back: dict[str, str] = {}
         self._there: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Tell of names before any is asked for: the legal ones among them stay as they are, whatever others are shortened to."""
+        for name in names:
+            if self._is_legal(name):
+                self._there[name] = name
+                self._taken.add(name)
 
     def there(self, name: str) -> str:
-        """The upstream's form of the client's ``name``."""
+        """The upstream's form of the client's ``name``; equal names stay equal, different ones different."""
         found = self._there.get(name)
         if found is None:
-            legal = len(name) <= self.limit and _LEGAL.fullmatch(name)
-            found = name if legal else shortened(name, self.limit)
+            found = name if self._is_legal(name) and name not in self._taken else shortened(name, self.limit, self._taken)
             self._there[name] = found
+            self._taken.add(found)
             if found != name:
                 self.back[found] = name
         return found
+
+    def _is_legal(self, name: str) -> bool:
+        return len(name) <= self.limit and _LEGAL.fullmatch(name) is not None
 
 
 class CallIds:
@@ -56,24 +74,26 @@ class CallIds:
         self._there: dict[str, str] = {}
         self._taken: set[str] = set()
 
-    def reserve(self, ids: list[str]) -> None:
-        """Tell of ids that stay as they are, so that no mended one becomes equal to them."""
-        self._taken.update(one for one in ids if self._fits(one))
+    def reserve(self, ids: Iterable[str]) -> None:
+        """Tell of ids before any is asked for: those that fit stay as they are, whatever others are mended to."""
+        for one in ids:
+            if self._fits(one):
+                self._there[one] = one
+                self._taken.add(one)
 
     def there(self, call_id: str) -> str:
         """The upstream's form of ``call_id``; equal ids stay equal, different ones different."""
         found = self._there.get(call_id)
         if found is None:
-            found = call_id if self._fits(call_id) else self._mend(call_id)
-            self._there[call_id] = found
+            found = self._there[call_id] = self._free(call_id)
             self._taken.add(found)
         return found
 
-    def _fits(self, call_id: str) -> bool:
-        return 0 < len(call_id) <= self.limit and (not self.legal_only or _LEGAL.fullmatch(call_id) is not None)
-
-    def _mend(self, call_id: str) -> str:
+    def _free(self, call_id: str) -> str:
         mended = _ILLEGAL.sub("_", call_id) if self.legal_only else call_id
         if 0 < len(mended) <= self.limit and mended not in self._taken:
             return mended
-        return shortened(call_id or "call", self.limit)
+        return shortened(call_id or "call", self.limit, self._taken)
+
+    def _fits(self, call_id: str) -> bool:
+        return 0 < len(call_id) <= self.limit and (not self.legal_only or _LEGAL.fullmatch(call_id) is not None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from core.dialects import Dialect, ThinkingStyle
-from core.translate.loss import Losses
+from core.dialects import Dialect, ThinkingStyle, UnsignedThinking
+from core.translate.loss import Losses, refuse
 from core.wire import chat, messages
 
 #: A thinking budget in tokens and the effort it stands for, highest first. The thresholds are LiteLLM's, so that a change of gateway
@@ -15,9 +16,13 @@ BUDGET_TO_EFFORT: Final = ((4096, "high"), (2048, "medium"), (1024, "low"))
 EFFORT_TO_BUDGET: Final = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 #: The smallest budget Messages accepts (platform.claude.com, extended thinking).
 BUDGET_MIN: Final = 1024
+#: The smallest top_p it accepts beside thinking (the same page).
+_TOP_P_MIN: Final = 0.95
 
 #: All efforts in order; a value a dialect lacks becomes the nearest it has, the stronger one of two.
 _ORDER: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+#: What GLM, DeepSeek and Kimi write as the type of ``thinking``, and whether it asks for any.
+_TOGGLES: Final = {"enabled": True, "adaptive": True, "auto": True, "disabled": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,8 @@ class Wish:
 
     on: bool
     effort: str | None = None  # minimal ... max; None: the model's own choice
-    budget: int | None = None  # tokens
+    budget: int | None = None  # tokens, above 0
+    said: str = "thinking"  # the member that said so: where a loss is reported
 
 
 def nearest_effort(effort: str, allowed: tuple[str, ...]) -> str | None:
@@ -56,24 +62,62 @@ def wish_of_messages(thinking: messages.ThinkingConfig | None, effort: str | Non
 
 
 def wish_of_chat(request: chat.Request) -> Wish | None:
-    """The wish of a chat request, from whichever of its fields says something: the vendor's toggle first, then effort."""
-    effort = request.reasoning_effort
-    toggle = request.thinking.type if request.thinking is not None else None
-    options = request.reasoning
-    template = request.chat_template_kwargs
-    switch = request.enable_thinking if template is None else template.enable_thinking
+    """The wish of a chat request, from whichever of its members say something.
+
+    The vendors' switches (``thinking``, ``reasoning``, ``chat_template_kwargs``, ``enable_thinking``) rule over efforts, and one that is
+    off over all others: DeepSeek refuses an effort beside a switch that is off. A word that is neither is a ``BadRequest``.
+    """
+    switches = dict(_switches(request))
+    efforts = dict(_efforts(request))
+    off = next((path for path, on in switches.items() if not on), None)
+    if off is not None:
+        return Wish(on=False, said=off)
+    effort = next(iter(efforts.values()), None)
+    if not switches and effort is None:
+        return None
+    said = next(iter(efforts), None) or next(iter(switches))
+    on = bool(switches) or effort != "none"
+    return Wish(on=on, effort=None if effort == "none" else effort, budget=_budget(request) if on else None, said=said)
+
+
+def _switches(request: chat.Request) -> Iterator[tuple[str, bool]]:
+    """Every switch that is set, by the member that sets it. A budget of 0 tokens switches off, a greater one on."""
+    toggle, options, template = request.thinking, request.reasoning, request.chat_template_kwargs
     if toggle is not None:
-        return Wish(on=toggle != "disabled", effort=_active(effort), budget=request.thinking.budget_tokens if request.thinking else None)
-    if options is not None and (options.enabled is not None or options.effort or options.max_tokens):
-        off = options.enabled is False or options.effort == "none"
-        return Wish(on=not off, effort=None if off else options.effort, budget=options.max_tokens)
-    if effort is not None:
-        return Wish(on=effort != "none", effort=_active(effort))
-    return None if switch is None else Wish(on=switch)
+        if toggle.type not in _TOGGLES:
+            raise refuse("thinking.type", f'unknown type "{toggle.type}"; expected one of {", ".join(_TOGGLES)}')
+        yield "thinking", _TOGGLES[toggle.type]
+    if options is not None and options.enabled is not None:
+        yield "reasoning.enabled", options.enabled
+    if options is not None and options.max_tokens is not None:
+        yield "reasoning.max_tokens", options.max_tokens != 0
+    if template is not None and template.enable_thinking is not None:
+        yield "chat_template_kwargs.enable_thinking", template.enable_thinking
+    if template is not None and template.thinking is not None:
+        yield "chat_template_kwargs.thinking", template.thinking
+    if request.enable_thinking is not None:
+        yield "enable_thinking", request.enable_thinking
 
 
-def _active(effort: str | None) -> str | None:
-    return None if effort == "none" else effort
+def _efforts(request: chat.Request) -> Iterator[tuple[str, str]]:
+    """Every effort that is given, by its member."""
+    options, template = request.reasoning, request.chat_template_kwargs
+    for path, effort in (
+        ("reasoning_effort", request.reasoning_effort),
+        ("reasoning.effort", None if options is None else options.effort),
+        ("chat_template_kwargs.reasoning_effort", None if template is None else template.reasoning_effort),
+    ):
+        if effort is not None:
+            if effort not in _ORDER:
+                raise refuse(path, f'unknown effort "{effort}"; expected one of {", ".join(_ORDER)}')
+            yield path, effort
+
+
+def _budget(request: chat.Request) -> int | None:
+    """The budget the client names. A negative one means what none does: the model's own choice."""
+    toggle, options = request.thinking, request.reasoning
+    named = (None if toggle is None else toggle.budget_tokens, None if options is None else options.max_tokens)
+    return next((budget for budget in named if budget is not None and budget > 0), None)
 
 
 # ---------------------------------------------------------------------------------------------------- towards chat
@@ -93,7 +137,7 @@ def ask_chat(request: chat.Request, wish: Wish | None, dialect: Dialect, losses:
     elif style is ThinkingStyle.TEMPLATE:
         request.chat_template_kwargs = chat.TemplateArguments(enable_thinking=wish.on)
         if wish.on and wish.effort:
-            request.reasoning_effort = nearest_effort(wish.effort, ("low", "medium", "high"))
+            request.reasoning_effort = nearest_effort(wish.effort, dialect.efforts)
     elif style is ThinkingStyle.REASONING:
         request.reasoning = _reasoning_options(wish, dialect)
     elif wish.on:
@@ -119,23 +163,63 @@ def _reasoning_options(wish: Wish, dialect: Dialect) -> chat.ReasoningOptions:
 
 
 def ask_messages(request: messages.Request, wish: Wish | None, dialect: Dialect, losses: Losses) -> None:
-    """Write ``wish`` into a Messages request whose ``max_tokens`` is known already."""
+    """Write ``wish`` into a Messages request that is complete otherwise: some of it excludes thinking, and thinking some of it.
+
+    A budget is lowered below ``max_tokens``; where that leaves less than the least there is, the model does not think.
+    """
     if wish is None:
         return
-    if dialect.thinking is ThinkingStyle.ADAPTIVE:
-        _ask_adaptive(request, wish, dialect)
+    if dialect.thinking not in (ThinkingStyle.ADAPTIVE, ThinkingStyle.BUDGET):
+        if wish.on:
+            losses.drop(wish.said, wish.said, f"models of this upstream ({dialect.name}) do not think on request")
     elif not wish.on:
         request.thinking = messages.ThinkingConfig("disabled")
+    elif (obstacle := _obstacle(request, dialect)) is not None:
+        losses.drop(wish.said, wish.said, obstacle)
     else:
-        _ask_budget(request, wish, losses)
-    if request.thinking is not None and request.thinking.type != "disabled" and dialect.strict_thinking:
-        _keep_thinking_rules(request, losses)
+        _think(request, wish, dialect)
+        if dialect.strict_thinking:
+            _keep_thinking_rules(request, losses)
+
+
+def _obstacle(request: messages.Request, dialect: Dialect) -> str | None:
+    """Why the upstream would refuse to think about this request; None where it would not."""
+    limit = request.max_tokens
+    if dialect.thinking is ThinkingStyle.BUDGET and limit is not None and limit <= BUDGET_MIN:
+        return f"thinking needs a max_tokens above {BUDGET_MIN}, found {limit}"
+    if dialect.strict_thinking and request.tool_choice is not None and request.tool_choice.type in ("any", "tool"):
+        return "the upstream cannot think when a tool is forced"
+    if dialect.thoughts_first and not _goes_on_thinking(request.messages):
+        return "the upstream thinks on only where the turn to be continued begins with its own signed reasoning"
+    return None
+
+
+def _goes_on_thinking(turns: list[messages.Turn]) -> bool:
+    """Whether the turn that is to be continued, if there is one, begins with reasoning.
+
+    That is an assistant turn at the end, or one whose calls have just got their results.
+    """
+    last = next(turn for turn in reversed(turns) if turn.role != "system" and not _answers_calls(turn))
+    if last.role != "assistant":
+        return True
+    return isinstance(last.content, list) and isinstance(last.content[0], messages.Thinking | messages.RedactedThinking)
+
+
+def _answers_calls(turn: messages.Turn) -> bool:
+    return turn.role == "user" and isinstance(turn.content, list) and isinstance(turn.content[0], messages.ToolResult)
+
+
+def _think(request: messages.Request, wish: Wish, dialect: Dialect) -> None:
+    if dialect.thinking is ThinkingStyle.ADAPTIVE:
+        _ask_adaptive(request, wish, dialect)
+        return
+    budget = wish.budget or EFFORT_TO_BUDGET[wish.effort or "medium"]
+    if request.max_tokens is not None:
+        budget = min(budget, request.max_tokens - 1)
+    request.thinking = messages.ThinkingConfig("enabled", budget_tokens=max(budget, BUDGET_MIN))
 
 
 def _ask_adaptive(request: messages.Request, wish: Wish, dialect: Dialect) -> None:
-    if not wish.on:
-        request.thinking = messages.ThinkingConfig("disabled")
-        return
     request.thinking = messages.ThinkingConfig("adaptive", display="summarized")
     wanted = wish.effort or (effort_of_budget(wish.budget) if wish.budget else None)
     effort = nearest_effort(wanted, dialect.efforts) if wanted else None
@@ -144,51 +228,78 @@ def _ask_adaptive(request: messages.Request, wish: Wish, dialect: Dialect) -> No
         request.output_config.effort = effort
 
 
-def _ask_budget(request: messages.Request, wish: Wish, losses: Losses) -> None:
-    budget = wish.budget or EFFORT_TO_BUDGET.get(wish.effort or "medium", EFFORT_TO_BUDGET["medium"])
-    limit = request.max_tokens
-    if limit is not None and limit <= BUDGET_MIN:
-        losses.drop("reasoning_effort", "reasoning_effort", f"thinking needs a max_tokens above {BUDGET_MIN}, found {limit}")
-        return
-    if limit is not None:
-        budget = min(budget, limit - 1)
-    request.thinking = messages.ThinkingConfig("enabled", budget_tokens=max(budget, BUDGET_MIN))
-
-
 def _keep_thinking_rules(request: messages.Request, losses: Losses) -> None:
-    """Messages refuses thinking beside a forced tool, and any temperature but 1, top_k, or a top_p below 0.95 beside thinking."""
-    choice = request.tool_choice
-    if choice is not None and choice.type in ("any", "tool"):
-        request.thinking = None
-        losses.drop("reasoning_effort", "reasoning_effort", "the upstream cannot think when a tool is forced")
-        return
+    """Beside thinking, Messages refuses any temperature but 1, top_k, and a top_p below 0.95."""
     if request.temperature not in (None, 1):
         request.temperature = None
         losses.drop("temperature", "temperature", "the upstream takes none but 1 while thinking")
     if request.top_k is not None:
         request.top_k = None
         losses.drop("top_k", "top_k", "the upstream takes none while thinking")
-    if request.top_p is not None and request.top_p < 0.95:  # noqa: PLR2004 - the bound in the API reference
+    if request.top_p is not None and request.top_p < _TOP_P_MIN:
         request.top_p = None
-        losses.drop("top_p", "top_p", "the upstream takes none below 0.95 while thinking")
+        losses.drop("top_p", "top_p", f"the upstream takes none below {_TOP_P_MIN} while thinking")
 
 
 # ---------------------------------------------------------------------------------------------------- reasoning of earlier turns
 
+#: Where reasoning stood in its turn, the reasoning, and whether it comes from a vendor whose signatures Messages upstreams know.
+_Thought: TypeAlias = tuple[str, messages.Thinking | messages.RedactedThinking, bool]
+#: How the format of an item begins that such a vendor made (OpenRouter: anthropic-claude-v1, openai-responses-v1, google-gemini-v1, ...).
+_OWN_FORMAT: Final = "anthropic"
 
-def reasoning_of_chat(turn: chat.Turn) -> list[messages.Thinking | messages.RedactedThinking]:
-    """The reasoning a chat turn carries, as blocks.
 
-    ``reasoning_details`` first, because only they hold signatures; then ``reasoning_content``, then ``reasoning``: the first that says
-    anything, never two of them.
+def reasoning_to_messages(
+    turn: chat.Turn, parts: list[messages.Thinking], dialect: Dialect, losses: Losses, path: str
+) -> list[messages.Thinking | messages.RedactedThinking]:
+    """The reasoning of the chat turn at ``path`` as the upstream takes it back.
+
+    With its own signature always, without one where the dialect wants it, encrypted only at the vendor who encrypted it. What the upstream
+    does not take is a ``Loss``.
+
+    ``reasoning_details`` first, because only they hold signatures; then ``reasoning_content``, then ``reasoning``, then ``parts`` (thinking
+    among the content): the first that says anything, never two of them.
     """
-    blocks: list[messages.Thinking | messages.RedactedThinking] = []
-    for detail in turn.reasoning_details or ():
-        if detail.type == "reasoning.encrypted" and detail.data:
-            blocks.append(messages.RedactedThinking(detail.data))
-        elif detail.text or detail.summary or detail.signature:
-            blocks.append(messages.Thinking(detail.text or detail.summary or "", signature=detail.signature or ""))
-    text = turn.reasoning_content or turn.reasoning
-    if not blocks and text:
-        blocks.append(messages.Thinking(text))
-    return blocks
+    kept: list[messages.Thinking | messages.RedactedThinking] = []
+    for where, block, own in _thoughts(turn, parts):
+        if isinstance(block, messages.RedactedThinking):
+            if own and dialect.original:
+                kept.append(block)
+            else:
+                losses.drop(f"{path}.{where}", "redacted_thinking", "only the vendor who encrypted it can read it")
+        elif block.signature or (block.thinking.strip() and dialect.unsigned_thinking is UnsignedThinking.KEEP):
+            kept.append(block)
+        elif block.thinking.strip():
+            losses.drop(f"{path}.{where}", where.partition("[")[0], "the upstream takes reasoning back with its own signature only")
+    return kept
+
+
+def _thoughts(turn: chat.Turn, parts: list[messages.Thinking]) -> list[_Thought]:
+    found = _details(turn.reasoning_details) if turn.reasoning_details else []
+    where, text = ("reasoning_content", turn.reasoning_content) if turn.reasoning_content else ("reasoning", turn.reasoning)
+    spoken = [block for _, block, _ in found if isinstance(block, messages.Thinking)]
+    if not spoken and text:
+        found.insert(0, (where, messages.Thinking(text), True))
+    elif len(spoken) == 1 and text and not spoken[0].thinking:  # the signature stands apart from the text it signs
+        spoken[0].thinking = text
+    return found or [("content", part, True) for part in parts]
+
+
+def _details(details: list[chat.ReasoningDetail]) -> list[_Thought]:
+    """Items of ``reasoning_details`` as blocks. Neighbours of one ``index`` are pieces of one item, gathered from a stream."""
+    found: list[_Thought] = []
+    before: int | None = None
+    for number, detail in enumerate(details):
+        where = f"reasoning_details[{number}]"
+        own = detail.format is None or detail.format.startswith(_OWN_FORMAT)
+        text, signature = detail.text or detail.summary or "", detail.signature if own and detail.signature else ""
+        last = found[-1][1] if found else None
+        if detail.type == "reasoning.encrypted":
+            found.append((where, messages.RedactedThinking(detail.data or ""), own))
+        elif isinstance(last, messages.Thinking) and detail.index is not None and detail.index == before:
+            last.thinking += text
+            last.signature = signature or last.signature
+        else:
+            found.append((where, messages.Thinking(text, signature), own))
+        before = detail.index
+    return found

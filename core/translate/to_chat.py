@@ -8,15 +8,16 @@ from typing import Final
 
 from msgspec import Raw
 
-from core.dialects import CacheMarks, Dialect, Prefill, Structured
+from core.dialects import Dialect, Prefill, Structured
 from core.errors import BadRequest
 from core.translate import thinking, tools
 from core.translate.context import AnswerContext, Translated
 from core.translate.conversation_to_chat import Conversation
-from core.translate.loss import Losses, refuse
+from core.translate.loss import Losses, asks, refuse
 from core.translate.naming import ToolNames
+from core.translate.schemas import keeps_strict_rules, without_keywords
 from core.wire import chat, messages
-from core.wire.codec import encode, given, read, text_of
+from core.wire.codec import compact, encode, given, read, text_of
 
 #: The error that makes the SDKs resend a whole conversation instead of a thread id (anthropic-python 2.11, message threads).
 THREAD_UNSUPPORTED: Final = b'{"error_code":"thread_unsupported_request","unsupported":[]}'
@@ -26,10 +27,18 @@ _REFUSED: Final = ("mcp_servers", "container", "skills")
 #: Members whose absence costs a feature, not the meaning.
 _DROPPED: Final = (
     "context_management", "compaction", "diagnostics", "fallbacks", "fallback_credit_token", "billing_policy",
-    "inference_geo", "user_profile_id", "workspace_id",
+    "inference_geo", "user_profile_id", "workspace_id", "betas",
 )  # fmt: skip
-_EMPTY: Final = (b"null", b"[]", b"{}", b'""')
+#: The four forms of thinking (anthropic-python 2.11).
+_THINKING: Final = ("enabled", "disabled", "adaptive", "between_tools")
+#: service_tier and speed in OpenAI's one word; speed, which comes second, rules.
+_TIERS: Final = {("service_tier", "auto"): "auto", ("service_tier", "standard_only"): "default", ("speed", "fast"): "fast"}
+#: What they say when they ask for nothing special.
+_USUAL: Final = (("service_tier", None), ("service_tier", "auto"), ("speed", None), ("speed", "standard"))
+#: prompt_cache_key has at most 64 characters (developers.openai.com, chat completions).
+_CACHE_KEY_MAX: Final = 64
 
+#: The session inside Claude Code's user_id, which is JSON (since 2.1) or ``user_..._account_..._session_...``.
 _SESSION: Final = re.compile(r'"session_id"\s*:\s*"([^"]+)"|_session_([0-9a-fA-F-]+)')
 
 
@@ -52,7 +61,7 @@ def to_chat(
         seed=seed,
         created=int(now),
         names=names.back,
-        stop_sequences=tuple(request.stop_sequences or ()),
+        stop_sequences=tuple(translated.stop or ()),
         include_usage=True,
         show_thinking=request.thinking is None or request.thinking.display != "omitted",
         input_tokens=input_tokens,
@@ -74,23 +83,23 @@ def refuse_thread(raw: Raw) -> None:
 def lower(request: messages.Request, dialect: Dialect, names: ToolNames, losses: Losses, *, model: str) -> chat.Request:
     """The typed form of ``to_chat``."""
     _check_top_level(request, losses)
+    names.reserve(tool.name for tool in request.tools or () if tool.name is not None)
     conversation = Conversation(dialect, names, losses)
     conversation.add_system(request.system)
     conversation.add_turns(request.messages)
-    if not conversation.turns:
-        raise refuse("messages", "nothing is left to send: every message is empty")
-    told = tools.tools_to_chat(request, conversation.referenced, names, dialect, losses)
-    told = conversation.with_tool_changes(told)
+    if all(turn.role == "system" for turn in conversation.turns):
+        raise refuse("messages", "nothing is left to send: no message but those of the system says anything")
+    told = tools.tools_to_chat(request, conversation.tools, names, dialect, losses)
     lowered = chat.Request(model=model, messages=conversation.turns)
-    if told:
-        lowered.tools = told
+    lowered.tools = told or None  # an empty list is refused
     lowered.tool_choice = tools.choice_to_chat(request, told, names, dialect, losses)
     _parallel(request, lowered, dialect, losses)
     _limits(request, lowered, dialect, losses)
     _sampling(request, lowered, dialect, losses)
     _thinking(request, lowered, conversation.effort, dialect, losses)
     _structured(request, lowered, dialect, losses)
-    _identity(request, lowered, dialect, losses)
+    _identity(request, lowered, dialect)
+    _tier(request, lowered, dialect, losses)
     _stream(request, lowered, dialect)
     _prefill(request, lowered, dialect, losses)
     return lowered
@@ -99,15 +108,16 @@ def lower(request: messages.Request, dialect: Dialect, names: ToolNames, losses:
 def _check_top_level(request: messages.Request, losses: Losses) -> None:
     refuse_thread(request.thread)
     for name in _REFUSED:
-        raw: Raw = getattr(request, name)
-        if given(raw) and bytes(raw) not in _EMPTY:
+        if asks(getattr(request, name)):
             raise refuse(name, "these exist at Anthropic only; this upstream cannot offer them to the model")
     for name in _DROPPED:
-        raw = getattr(request, name)
-        if given(raw) and bytes(raw) not in _EMPTY:
-            losses.drop(name, name, "has no twin in Chat Completions")
-    config = request.output_config
-    if config is not None and given(config.task_budget):
+        if asks(raw := getattr(request, name)):
+            loud = b'"compact_' in bytes(raw)
+            why = (
+                "nothing will be compacted: the conversation may outgrow the model's window" if loud else "has no twin in Chat Completions"
+            )
+            losses.drop(name, name, why)
+    if request.output_config is not None and asks(request.output_config.task_budget):
         losses.drop("output_config.task_budget", "task_budget", "has no twin in Chat Completions")
 
 
@@ -118,14 +128,20 @@ def _parallel(request: messages.Request, lowered: chat.Request, dialect: Dialect
     if dialect.parallel_tool_calls:
         lowered.parallel_tool_calls = not choice.disable_parallel_tool_use
     elif choice.disable_parallel_tool_use:
-        losses.drop("tool_choice", "disable_parallel_tool_use", f"this upstream ({dialect.name}) cannot be held to one call")
+        losses.drop(
+            "tool_choice.disable_parallel_tool_use",
+            "disable_parallel_tool_use",
+            f"this upstream ({dialect.name}) cannot be held to one call",
+        )
 
 
 def _limits(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
     limit = request.max_tokens
     if limit == 0:
         raise refuse("max_tokens", "0 only warms a prompt cache, which this upstream cannot do; expected 1 or more")
-    if limit is not None and limit > 0:
+    if limit is not None and limit < 0:
+        losses.drop("max_tokens", "max_tokens", f"expected 1 or more, found {limit}; the upstream's own limit holds")
+    elif limit is not None:
         if dialect.max_tokens_key == "max_completion_tokens":
             lowered.max_completion_tokens = limit
         else:
@@ -153,31 +169,32 @@ def _sampling(request: messages.Request, lowered: chat.Request, dialect: Dialect
 
 
 def _thinking(request: messages.Request, lowered: chat.Request, effort: str | None, dialect: Dialect, losses: Losses) -> None:
+    if request.thinking is not None and request.thinking.type not in _THINKING:
+        raise refuse("thinking.type", f'unknown type "{request.thinking.type}"; expected one of {", ".join(_THINKING)}')
     asked = request.output_config.effort if request.output_config is not None else None
     wish = thinking.wish_of_messages(request.thinking, effort or asked)
     thinking.ask_chat(lowered, wish, dialect, losses)
 
 
 def _structured(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
-    wanted = request.output_config.format if request.output_config is not None else None
-    wanted = wanted or request.output_format
+    wanted, path = request.output_config.format if request.output_config is not None else None, "output_config.format"
+    if wanted is None:
+        wanted, path = request.output_format, "output_format"
+    elif request.output_format is not None:
+        losses.drop("output_format", "output_format", "output_config.format, its newer name, says otherwise or the same")
     if wanted is None:
         return
     if wanted.type != "json_schema" or not given(wanted.schema):
-        raise refuse("output_config.format", f'expected type json_schema with a schema, found "{wanted.type}"')
+        raise refuse(path, f'expected type json_schema with a schema, found "{wanted.type}"')
+    schema = without_keywords(wanted.schema, dialect.schema_keywords_refused, f"{path}.schema", losses)
     if dialect.structured is Structured.NATIVE:
-        lowered.response_format = chat.ResponseFormat("json_schema", chat.JsonSchema("response", wanted.schema, strict=_is_strict(wanted.schema)))
+        strict = True if keeps_strict_rules(schema) else None
+        lowered.response_format = chat.ResponseFormat("json_schema", chat.JsonSchema("response", schema, strict=strict))
         return
-    losses.drop("output_config.format", "json_schema", f"this upstream ({dialect.name}) takes no schema; the model is told it instead")
+    losses.drop(path, "json_schema", f"this upstream ({dialect.name}) takes no schema; the model is told it instead")
     if dialect.structured is Structured.OBJECT:
         lowered.response_format = chat.ResponseFormat("json_object")
-    instruction = f"Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n{text_of(wanted.schema)}"
-    _append_system(lowered, instruction)
-
-
-def _is_strict(schema: Raw) -> bool | None:
-    """True where the schema keeps the rules of strict mode at its top already; strict is never made out of a schema that does not."""
-    return True if b'"additionalProperties":false' in bytes(schema).replace(b" ", b"") else None
+    _append_system(lowered, f"Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n{text_of(compact(schema))}")
 
 
 def _append_system(lowered: chat.Request, text: str) -> None:
@@ -190,29 +207,36 @@ def _append_system(lowered: chat.Request, text: str) -> None:
         lowered.messages.insert(0, chat.Turn("system", text))
 
 
-def _identity(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+def _identity(request: messages.Request, lowered: chat.Request, dialect: Dialect) -> None:
     user = request.metadata.user_id if request.metadata is not None else None
-    if user:
-        # Claude Code sends a JSON text longer than any upstream allows: its digest identifies the user as well.
-        name = user if len(user) <= dialect.user_max else hashlib.sha256(user.encode("utf-8", "replace")).hexdigest()
-        match dialect.user_key:
-            case "safety_identifier":
-                lowered.safety_identifier = name
-            case "user_id":
-                lowered.user_id = name
-            case _:
-                lowered.user = name
-        session = _SESSION.search(user)
-        if dialect.prompt_cache_key and session is not None:
-            lowered.prompt_cache_key = session[1] or session[2]
-    if dialect.service_tier:
-        lowered.service_tier = {"auto": "auto", "standard_only": "default"}.get(request.service_tier or "")
-        if request.speed == "fast":
-            lowered.service_tier = "fast"
+    if not user:
         return
-    for name in ("service_tier", "speed"):
-        if getattr(request, name) is not None:
-            losses.drop(name, name, f"this upstream ({dialect.name}) has none")
+    # Claude Code sends a JSON text longer than any upstream allows: its digest identifies the user as well.
+    name = user if dialect.user_min <= len(user) <= dialect.user_max else _digest(user)
+    match dialect.user_key:
+        case "safety_identifier":
+            lowered.safety_identifier = name
+        case "user_id":
+            lowered.user_id = name
+        case _:
+            lowered.user = name
+    session = _SESSION.search(user)
+    if dialect.prompt_cache_key and session is not None:
+        key = session[1] or session[2]
+        lowered.prompt_cache_key = key if len(key) <= _CACHE_KEY_MAX else _digest(key)
+
+
+def _digest(text: str) -> str:
+    """64 hex digits: as many characters as the narrowest limit of them all."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _tier(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
+    for name, value in (("service_tier", request.service_tier), ("speed", request.speed)):
+        if dialect.service_tier and value is not None and (name, value) in _TIERS:
+            lowered.service_tier = _TIERS[name, value]
+        elif (name, value) not in _USUAL:
+            losses.drop(name, name, f'this upstream ({dialect.name}) knows no {name} "{value}"')
 
 
 def _stream(request: messages.Request, lowered: chat.Request, dialect: Dialect) -> None:
@@ -237,6 +261,3 @@ def _prefill(request: messages.Request, lowered: chat.Request, dialect: Dialect,
         last.prefix = True
     else:
         losses.drop(f"messages[{len(request.messages) - 1}]", "prefill", "chat upstreams may answer anew instead of going on")
-
-
-__all__ = ["CacheMarks", "lower", "refuse_thread", "to_chat"]

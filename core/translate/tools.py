@@ -1,16 +1,20 @@
-"""Tool definitions and choices, both ways."""
+"""Tool definitions and choices of a Messages request as chat has them, and what the way back needs of both."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 
-from core.dialects import Dialect
-from core.translate.loss import Losses, refuse
+from core.dialects import CacheMarks, Dialect
+from core.errors import BadRequest
+from core.translate.loss import Losses, asks, refuse
 from core.translate.naming import ToolNames
+from core.translate.schemas import keeps_strict_rules, object_schema, without_keywords
 from core.wire import chat, messages
-from core.wire.codec import decoder, encode, given, is_object, members, text_of
+from core.wire.codec import ABSENT, compact, decode_lenient, decoder, given, is_object, members, read, text_of
 
 #: Tools of the vendor that the *client* runs, by the start of their type, with the schema the vendor documents for them
 #: (platform.claude.com, tool reference, read 2026-11-20). A chat upstream can be told of them like of any function.
@@ -41,9 +45,8 @@ CLIENT_RUN: Final[dict[str, tuple[str, bytes]]] = {
     ),
 }
 
-_NO_PARAMETERS: Final = Raw(b'{"type":"object","properties":{}}')
-#: Members at the top of a schema that Messages refuses there (400 "input_schema does not support oneOf, allOf, or anyOf at the top level").
-_TOP_LEVEL_CHOICES: Final = ("anyOf", "oneOf", "allOf")
+#: ``allowed_callers`` that says what is so anyway.
+_DIRECT: Final = b'["direct"]'
 #: The member that a wrapped schema or a wrapped custom tool has.
 WRAPPED: Final = "input"
 
@@ -51,191 +54,157 @@ WRAPPED: Final = "input"
 # ---------------------------------------------------------------------------------------------------- Messages -> chat
 
 
-def tools_to_chat(
-    request: messages.Request, referenced: frozenset[str], names: ToolNames, dialect: Dialect, losses: Losses
-) -> list[chat.Tool]:
-    """The tools a chat upstream is told of, in the client's order.
+class _ChangedTool(msgspec.Struct):
+    """``tool`` of a tool_addition or tool_removal. ``type``: tool_reference, tool_definition, or one of MCP."""
 
-    Tools that only Anthropic can run are left out. Deferred tools are told of once a ``tool_reference`` named them, unless the search for
-    them is one that only Anthropic can run: then all of them are.
+    type: str
+    name: str | None = None
+    definition: Raw = ABSENT
+
+
+@dataclass(slots=True)
+class ToolChanges:
+    """What a conversation does to the tools of its request."""
+
+    referenced: set[str] = field(default_factory=set)  # deferred tools that were brought into play
+    removed: set[str] = field(default_factory=set)
+    defined: dict[str, tuple[str, messages.Tool]] = field(default_factory=dict)  # by name: where it stands, and what it is
+
+    def change(self, block: messages.ToolAddition | messages.ToolRemoval, path: str, losses: Losses) -> None:
+        """Add or remove the tool that ``block`` at ``path`` names. ``BadRequest`` for what is neither a reference nor a definition."""
+        path = f"{path}.tool"
+        try:
+            tool = decode_lenient(_ChangedTool, bytes(block.tool))
+        except msgspec.ValidationError as error:
+            raise refuse(path, f"expected a reference to a tool: {error}") from None
+        if tool.type == "tool_definition" and given(tool.definition):
+            self._define(tool.definition, f"{path}.definition", losses)
+        elif tool.type != "tool_reference" or tool.name is None:
+            losses.drop(path, tool.type, "only tools that the client runs can come and go with this upstream")
+        elif isinstance(block, messages.ToolAddition):
+            self.referenced.add(tool.name)
+            self.removed.discard(tool.name)
+        else:
+            self.removed.add(tool.name)
+
+    def compacted(self, changes: Raw, path: str, losses: Losses) -> None:
+        """Take over the changes that a compaction block sums up."""
+        if not given(changes):
+            return
+        try:
+            blocks = decode_lenient(list[messages.ToolAddition | messages.ToolRemoval], bytes(changes))
+        except msgspec.ValidationError as error:
+            raise refuse(path, f"expected tool_addition and tool_removal blocks: {error}") from None
+        for index, block in enumerate(blocks):
+            self.change(block, f"{path}[{index}]", losses)
+
+    def _define(self, definition: Raw, path: str, losses: Losses) -> None:
+        try:
+            tool, unknown = read(messages.Tool, bytes(definition))
+        except BadRequest as error:
+            raise refuse(f"{path}.{error.param}", error.message) from None
+        for place in unknown:
+            losses.drop(f"{path}.{place}", place, "unknown to this proxy, so it cannot be translated")
+        if tool.name is None:
+            raise refuse(f"{path}.name", "a tool needs a name")
+        self.defined[tool.name] = path, tool
+        self.removed.discard(tool.name)
+
+
+def tools_to_chat(request: messages.Request, changes: ToolChanges, names: ToolNames, dialect: Dialect, losses: Losses) -> list[chat.Tool]:
+    """The tools a chat upstream is told of, in the client's order, with what the conversation changed about them.
+
+    Tools that only Anthropic can run are left out. Deferred tools are told of once they are referenced, called or forced, unless the search
+    for them is one that only Anthropic can run: then all of them are, for nothing else would bring them into play.
     """
-    tools = request.tools or []
-    searched_there = any((tool.type or "").startswith("tool_search_tool") for tool in tools)
+    tools = [(f"tools[{index}]", tool) for index, tool in enumerate(request.tools or ()) if tool.name not in changes.defined]
+    tools.extend(changes.defined.values())
+    everything = any((tool.type or "").startswith("tool_search_tool") for _, tool in tools)
+    wanted = changes.referenced if request.tool_choice is None else {*changes.referenced, request.tool_choice.name}
     told = []
-    for index, tool in enumerate(tools):
-        if tool.defer_loading and not searched_there and tool.name not in referenced:
+    for path, tool in tools:
+        hidden = tool.defer_loading and not everything and tool.name not in wanted and tool.name not in changes.defined
+        if hidden or tool.name in changes.removed:
             continue
-        function = _function(tool, f"tools[{index}]", names, losses)
+        function = _function(tool, path, names, dialect, losses)
         if function is not None:
-            entry = chat.Tool("function", function)
-            if dialect.cache_control.value != "strip":
-                entry.cache_control = tool.cache_control
-            told.append(entry)
+            told.append(chat.Tool("function", function, cache_control=kept_mark(tool.cache_control, dialect)))
     return told
 
 
-def _function(tool: messages.Tool, path: str, names: ToolNames, losses: Losses) -> chat.Function | None:
-    if tool.type in (None, "custom") or (given(tool.input_schema) and not _client_run(tool.type)):
+def kept_mark(mark: messages.CacheControl | None, dialect: Dialect) -> messages.CacheControl | None:
+    """A cache breakpoint as far as the upstream knows it. ``scope`` means something to Anthropic alone."""
+    if mark is None or dialect.cache_control is CacheMarks.STRIP:
+        return None
+    return messages.CacheControl(mark.type, mark.ttl if dialect.cache_control is CacheMarks.KEEP else None)
+
+
+def _function(tool: messages.Tool, path: str, names: ToolNames, dialect: Dialect, losses: Losses) -> chat.Function | None:
+    known = _client_run(tool.type)
+    if tool.type in (None, "custom") or (given(tool.input_schema) and known is None):
         if tool.name is None:
             raise refuse(f"{path}.name", "a tool needs a name")
-        return chat.Function(names.there(tool.name), tool.description, object_schema(tool.input_schema, f"{path}.input_schema"), tool.strict)
-    known = _client_run(tool.type)
+        return _custom_function(tool, tool.name, path, names, dialect, losses)
     if known is None or tool.name is None:
         losses.drop(path, tool.name or tool.type or "tool", f'only Anthropic can run a tool of type "{tool.type}"')
         return None
     return chat.Function(names.there(tool.name), tool.description or known[0], Raw(known[1]))
 
 
+def _custom_function(tool: messages.Tool, name: str, path: str, names: ToolNames, dialect: Dialect, losses: Losses) -> chat.Function:
+    if asks(tool.input_examples):
+        losses.drop(f"{path}.input_examples", "input_examples", "chat upstreams take no examples of a tool's input")
+    if asks(tool.allowed_callers) and compact(tool.allowed_callers) != _DIRECT:
+        losses.drop(
+            f"{path}.allowed_callers", "allowed_callers", "a chat upstream runs no code that could call the tool: the model may call it"
+        )
+    schema = object_schema(tool.input_schema, f"{path}.input_schema")
+    if dialect.schema_keywords_refused:
+        schema = without_keywords(schema, dialect.schema_keywords_refused, f"{path}.input_schema", losses)
+    strict = tool.strict
+    if strict and not keeps_strict_rules(schema):
+        losses.drop(f"{path}.strict", "strict", "strict mode needs a schema that requires every property and allows no other")
+        strict = None
+    return chat.Function(names.there(name), tool.description, schema, strict)
+
+
 def _client_run(kind: str | None) -> tuple[str, bytes] | None:
-    return next((known for start, known in CLIENT_RUN.items() if (kind or "").startswith(start)), None)
+    return next((known for start, known in CLIENT_RUN.items() if kind.startswith(start)), None) if kind else None
 
 
-def object_schema(schema: Raw, path: str) -> Raw:
-    """``schema`` with the ``type`` and ``properties`` that OpenAI demands of an object schema; otherwise as it came."""
-    if not given(schema):
-        return _NO_PARAMETERS
-    if not is_object(bytes(schema)):
-        raise refuse(path, "expected a JSON schema, an object")
-    found = members(schema)
-    kind = found.get("type")
-    if kind is not None and (bytes(kind) != b'"object"' or "properties" in found):
-        return schema
-    if kind is None:
-        found = {"type": Raw(b'"object"'), **found}
-    found.setdefault("properties", Raw(b"{}"))
-    return Raw(encode(found))
-
-
-def choice_to_chat(request: messages.Request, told: list[chat.Tool], names: ToolNames, dialect: Dialect, losses: Losses) -> (
-    str | chat.NamedToolChoice | None
-):
+def choice_to_chat(
+    request: messages.Request, told: list[chat.Tool], names: ToolNames, dialect: Dialect, losses: Losses
+) -> str | chat.NamedToolChoice | None:
     """``tool_choice`` in chat's words. A choice that forces a tool the upstream was not told of is a ``BadRequest``."""
     choice = request.tool_choice
     if choice is None:
         return None
-    if choice.type == "tool":
-        name = names.there(choice.name or "")
-        if not any(tool.function is not None and tool.function.name == name for tool in told):
-            raise refuse("tool_choice.name", f'the tool "{choice.name}" cannot be forced: the upstream does not know it')
-    elif choice.type == "any" and not told:
-        raise refuse("tool_choice", "a tool is forced, but none of the tools can be run with this upstream")
+    if choice.type not in ("auto", "any", "tool", "none"):
+        raise refuse("tool_choice.type", f'unknown type "{choice.type}"; expected auto, any, tool or none')
+    forced = chat.NamedFunction(_forced(choice, told, names)) if choice.type == "tool" else None
     if not told:
+        if choice.type == "any":
+            raise refuse("tool_choice", "a tool is forced, but none of the tools can be run with this upstream")
         return None
     if choice.type in ("auto", "none"):
         return choice.type
-    if choice.type not in ("any", "tool"):
-        raise refuse("tool_choice.type", f'unknown type "{choice.type}"; expected auto, any, tool or none')
     if not dialect.forced_tool:
         losses.drop("tool_choice", "tool_choice", f"this upstream ({dialect.name}) cannot be forced to call a tool")
         return "auto"
-    return "required" if choice.type == "any" else chat.NamedToolChoice("function", chat.NamedFunction(name))
+    return "required" if forced is None else chat.NamedToolChoice("function", forced)
 
 
-# ---------------------------------------------------------------------------------------------------- chat -> Messages
-
-
-def tools_to_messages(request: chat.Request, names: ToolNames, losses: Losses) -> tuple[list[messages.Tool], frozenset[str]]:
-    """Messages tools, and the client's names of custom tools among them, which are wrapped as ``{"input": string}``."""
-    told: list[messages.Tool] = []
-    custom: set[str] = set()
-    for index, tool in enumerate(request.tools or ()):
-        path = f"tools[{index}]"
-        if tool.function is not None:
-            told.append(_from_function(tool.function, f"{path}.function", names, tool.cache_control))
-        elif tool.custom is not None:
-            custom.add(tool.custom.name)
-            told.append(_from_custom(tool.custom, names))
-        else:
-            losses.drop(path, tool.type or "tool", f'a tool of type "{tool.type}" has no twin in Messages')
-    told.extend(_from_function(one, f"functions[{index}]", names) for index, one in enumerate(request.functions or ()))
-    return told, frozenset(custom)
-
-
-def _from_function(
-    function: chat.Function, path: str, names: ToolNames, cache_control: messages.CacheControl | None = None
-) -> messages.Tool:
-    return messages.Tool(
-        name=names.there(function.name),
-        description=function.description,
-        input_schema=_input_schema(function.parameters, f"{path}.parameters"),
-        strict=function.strict,
-        cache_control=cache_control,
-    )
-
-
-def _input_schema(schema: Raw, path: str) -> Raw:
-    if not given(schema):
-        return _NO_PARAMETERS
-    if not is_object(bytes(schema)):
-        raise refuse(path, "expected a JSON schema, an object")
-    found = members(schema)
-    choice = next((one for one in _TOP_LEVEL_CHOICES if one in found), None)
-    if choice is not None and "properties" not in found:
-        raise refuse(f"{path}.{choice}", f"Messages takes no {choice} at the top of a tool's schema; put it under a property")
-    if choice is not None:  # next to properties it narrows them only: the properties still say what the tool takes
-        found.pop(choice)
-    if "type" not in found:
-        found = {"type": Raw(b'"object"'), **found}
-    elif choice is None:
-        return schema
-    return Raw(encode(found))
-
-
-def _from_custom(custom: chat.Custom, names: ToolNames) -> messages.Tool:
-    description = custom.description or ""
-    grammar = custom.format.grammar if custom.format is not None else None
-    if grammar is not None:
-        description += f"\n\nThe input must match this {grammar.syntax or ''} grammar:\n{grammar.definition}"
-    return messages.Tool(
-        name=names.there(custom.name),
-        description=description.strip() or None,
-        input_schema=Raw(b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'),
-    )
-
-
-def choice_to_messages(request: chat.Request, told: list[messages.Tool], names: ToolNames, losses: Losses) -> (
-    tuple[messages.ToolChoice | None, list[messages.Tool]]
-):
-    """``tool_choice`` and ``parallel_tool_calls`` in Messages' words; also the tools, which ``allowed_tools`` may narrow."""
-    choice, told = _choose(request, told, names)
-    if not told:
-        return None, told
-    if request.parallel_tool_calls is False and (choice is None or choice.type != "none"):
-        choice = choice or messages.ToolChoice("auto")
-        choice.disable_parallel_tool_use = True
-    return choice, told
-
-
-def _choose(request: chat.Request, told: list[messages.Tool], names: ToolNames) -> tuple[messages.ToolChoice | None, list[messages.Tool]]:
-    wanted = request.tool_choice if request.tool_choice is not None else request.function_call
-    if wanted is None:
-        return None, told
-    if isinstance(wanted, str):
-        kind = {"none": "none", "auto": "auto", "required": "any", "any": "any"}.get(wanted)
-        if kind is None:
-            raise refuse("tool_choice", f'unknown choice "{wanted}"; expected none, auto, required or a named tool')
-        if kind == "any" and not told:
-            raise refuse("tool_choice", "a tool is forced, but the request has no tool that this upstream can be told of")
-        return messages.ToolChoice(kind), told
-    if isinstance(wanted, chat.NamedFunction):
-        return messages.ToolChoice("tool", _known(names.there(wanted.name), told, "function_call.name")), told
-    if wanted.allowed_tools is not None:
-        return _narrow(wanted.allowed_tools, told, names)
-    named = wanted.function or wanted.custom
-    if named is None:
-        raise refuse("tool_choice", "expected a function or custom tool by name")
-    return messages.ToolChoice("tool", _known(names.there(named.name), told, "tool_choice.function.name")), told
-
-
-def _known(name: str, told: list[messages.Tool], path: str) -> str:
-    if not any(tool.name == name for tool in told):
-        raise refuse(path, f'the tool "{name}" is forced, but not among the tools')
+def _forced(choice: messages.ToolChoice, told: list[chat.Tool], names: ToolNames) -> str:
+    """The upstream's name of the tool that must be called."""
+    if choice.name is None:
+        raise refuse("tool_choice.name", "this field is required with type tool")
+    name = names.there(choice.name)
+    if not any(tool.function is not None and tool.function.name == name for tool in told):
+        raise refuse("tool_choice.name", f'the tool "{choice.name}" cannot be forced: the upstream does not know it')
     return name
 
 
-def _narrow(allowed: chat.AllowedTools, told: list[messages.Tool], names: ToolNames) -> tuple[messages.ToolChoice, list[messages.Tool]]:
-    wanted = {names.there(one.name) for tool in allowed.tools if (one := tool.function or tool.custom) is not None}
-    return messages.ToolChoice("any" if allowed.mode == "required" else "auto"), [tool for tool in told if tool.name in wanted]
+# ---------------------------------------------------------------------------------------------------- what answers need
 
 
 def unwrapped(arguments: str) -> str:

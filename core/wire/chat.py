@@ -132,10 +132,6 @@ class Turn(Closed):
     prefix: bool | None = None  # DeepSeek: this assistant turn is to be continued
 
 
-class NullContentTurn(Turn, kw_only=True, omit_defaults=False):
-    """An assistant turn towards upstreams that demand the key ``content`` even when it is null."""
-
-
 # ---------------------------------------------------------------------------------------------------- tools
 
 

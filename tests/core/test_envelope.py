@@ -122,7 +122,7 @@ def test_errors_name_what_was_read() -> None:
 
 # ---- depth -----------------------------------------------------------------------------------------------------------------------
 
-ARRAY, OBJECT, AMONG_OTHERS = (b"[", b"]"), (b'{"k":', b"}"), (b"[1, [] , ", b", {}]")
+ARRAY, OBJECT, AMONG_OTHERS, HIDDEN = (b"[", b"]"), (b'{"k":', b"}"), (b"[1, [] , ", b", {}]"), (b'{"k":', b',"k":0}')
 
 
 def nested(levels: int, kind: tuple[bytes, bytes], core: bytes = b"1") -> bytes:
@@ -131,11 +131,10 @@ def nested(levels: int, kind: tuple[bytes, bytes], core: bytes = b"1") -> bytes:
 
 
 def depth(value: object) -> int:
-    if isinstance(value, dict):
-        value = list(value.values())
+    """Of JSON that was read with every object as the list of its values, those of repeated keys too."""
     if not isinstance(value, list):
         return 0
-    return 1 + max((depth(part) for part in value if isinstance(part, (list, dict))), default=0)
+    return 1 + max((depth(part) for part in value if isinstance(part, list)), default=0)
 
 
 #: What may stand in the innermost place. Brackets in strings, escapes and quotes are there to mislead; the large ones make each way
@@ -152,16 +151,20 @@ CORES = {
     "a very long text and a list": b'["' + b"lorem [ipsum {\\n" * 150_000 + b'",[],[1,2]]',
     "a long list": b"[" + b'"[",1,"\\"",2,' * 5000 + b"{}]",
     "a very long list": b"[" + (b'"[' + b"x" * 100 + b'",1,"\\"[",2,') * 20_000 + b"{}]",
+    "a long list of lists": b"[" + b'["["],{"]":"}","\\\\":{}},["}"],' * 2000 + b"{}]",
+    "a very long list of lists": b"[" + (b'["[' + b"x" * 100 + b'"],{"]":"}"},') * 20_000 + b"{}]",
     "columns": b"[" + b",".join([b"[" * 9 + b"]" * 9] * 2000) + b"]",
 }
 
 
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES.keys())
-@pytest.mark.parametrize("kind", [ARRAY, OBJECT, AMONG_OTHERS], ids=["arrays", "objects", "among others"])
+@pytest.mark.parametrize(
+    "kind", [ARRAY, OBJECT, AMONG_OTHERS, HIDDEN], ids=["arrays", "objects", "among others", "hidden by repeated keys"]
+)
 def test_depth_is_exact(kind: tuple[bytes, bytes], core: bytes) -> None:
     for levels in (1, 2, 4, 10, 90) if len(core) < 1_000_000 else (1, 10):
         body = nested(levels, kind, core)
-        exact = depth(json.loads(body))
+        exact = depth(json.loads(body, object_pairs_hook=lambda pairs: [value for _, value in pairs]))
         assert Envelope.read(body, max_depth=exact).body == body
         if exact > 1:
             assert complaint(body, max_depth=exact - 1) == f"body: member 'a': nested too deep, at most {exact - 1} levels are read"
@@ -184,6 +187,18 @@ def test_bottomless_nesting_is_refused_not_a_crash(body: bytes) -> None:
         "body: nested too deep, at most 128 levels are read",
         "body: Expected `object`, got `array`, at byte 0 (line 1, column 1)",
     )
+
+
+def test_what_a_repeated_key_of_the_body_hides_counts_too() -> None:
+    for kind in (ARRAY, OBJECT):
+        deep = nested(127, kind)
+        assert Envelope.read(b'{"a":%s,"a":1}' % deep).get("a") == b"1"
+        assert complaint(b'{"a":[%s],"a":1}' % deep) == "body: nested too deep, at most 128 levels are read"
+
+
+def test_white_space_between_members_is_not_taken_for_depth() -> None:
+    body = b'{ "a":%s,%s"b":{"c":[1],%s"d":[2]} }' % (nested(127, ARRAY), b" " * 1000, b"\n" * 1000)
+    assert Envelope.read(body).body == body
 
 
 def test_many_shallow_members_are_not_deep() -> None:
@@ -230,6 +245,7 @@ def test_there_is_a_limit_to_keys() -> None:
     assert len(Envelope.read(b"{%s}" % keys).members) == MAX_KEYS
     assert complaint(b'{%s,"one more":1}' % keys) == "body: more than 250000 keys"
     assert complaint(b'{"nested":{%s}}' % keys) == "body: more than 250000 keys"
+    assert len(Envelope.read(b"{%s}" % keys.replace(b":1", b':":"', 1)).members) == MAX_KEYS
 
 
 def test_colons_in_strings_are_not_keys() -> None:
@@ -374,9 +390,9 @@ def test_damaged_bodies_are_refused_or_still_json(spelling: list[tuple[str, str,
 
 @given(st.lists(st.sampled_from(["[", "]", "{", "}", '"', "\\", "x"]), max_size=12).map("".join), st.integers(1, 12), st.integers(1, 12))
 def test_brackets_in_strings_do_not_count(noise: str, levels: int, limit: int) -> None:
-    text = json.dumps([noise] * 150)  # enough to reach the limit if they did
+    text = json.dumps([noise, [noise], {noise: noise}] * 60)  # enough to reach the limit if they did
     body = nested(levels, ARRAY, text.encode())
-    if levels + 1 <= limit:
+    if levels + 2 <= limit:
         assert Envelope.read(body, max_depth=limit).body == body
     else:
         assert "too deep" in complaint(body, max_depth=limit)

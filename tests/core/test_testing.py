@@ -1,4 +1,4 @@
-"""core/testing: the stream acceptors say yes to what clients can read and no to everything else; the scripted world is strict."""
+"""core/testing/streams.py: the acceptors say yes to what clients can read and no to everything else."""
 
 from __future__ import annotations
 
@@ -8,36 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.effects import (
-    EFFECTS,
-    Await,
-    Compute,
-    Deadlines,
-    Effect,
-    Fetch,
-    Flow,
-    Head,
-    Inspect,
-    Load,
-    Open,
-    Read,
-    Send,
-    Spawn,
-    Start,
-    Store,
-    UpstreamRequest,
-    Vitals,
-)
-from core.errors import ClientGone, UpstreamError, UpstreamFailed, UpstreamTimeout
-from core.testing import (
-    Accepted,
-    Answer,
-    GrammarViolation,
-    ProtocolViolation,
-    ScriptedWorld,
-    accept_chat_stream,
-    accept_messages_stream,
-)
+from core.testing import Accepted, GrammarViolation, accept_chat_stream, accept_messages_stream
 from core.wire.sse import comment, encode
 
 Event = dict[str, Any]
@@ -128,6 +99,10 @@ GOOD_MESSAGES: dict[str, tuple[Sequence[Event], Accepted]] = {
     "events, blocks and deltas newer than the list": (
         [START, {"type": "weather"}, block(0, "holo"), delta(0, "holo_delta"), stop(0), final(), STOP],
         Accepted("complete", 7, "end_turn", "", "", ()),
+    ),
+    "thinking in the block start": (
+        [START, block(0, "thinking", thinking="hm"), stop(0), final(), STOP],
+        Accepted("complete", 5, "end_turn", "", "hm", ()),
     ),
     "text in the block start": ([START, block(0, "text", text="Hi"), stop(0), final(), STOP], Accepted("complete", 5, "end_turn", "Hi", "", ())),
     "a call cut by the limit": ([START, *call(0, '{"a'), final("max_tokens"), STOP], Accepted("complete", 6, "max_tokens", "", "", ('{"a',))),
@@ -423,207 +398,3 @@ def test_chat_streams_that_no_client_should_get(chunks: Sequence[Event | str], c
 def test_chat_streams_that_are_broken_below_the_chunks(stream: bytes, complaint: str) -> None:
     with pytest.raises(GrammarViolation, match=complaint):
         accept_chat_stream(stream)
-
-
-# ---- the world -------------------------------------------------------------------------------------------------------------------
-
-HEAD = Head(200, [(b"content-type", b"text/event-stream")])
-REQUEST = UpstreamRequest("POST", "http://127.0.0.1/v1/messages", [], b"{}")
-OTHER = UpstreamRequest("POST", "http://127.0.0.1/v1/other", [], b"{}")
-CUT = UpstreamFailed("reset")
-LATE = UpstreamTimeout("silence", phase="head")
-
-
-def ask(*effects: Effect[Any]) -> Flow[list[Any]]:
-    """Yield each effect; the result is the replies, and the errors thrown instead."""
-    replies: list[Any] = []
-    for effect in effects:
-        try:
-            replies.append((yield effect))
-        except UpstreamError as error:
-            replies.append(error)
-        except ClientGone as gone:
-            return [*replies, gone]
-    return replies
-
-
-OPEN, OPEN_IDLE = Open(REQUEST, Deadlines()), Open(REQUEST, Deadlines(), idle=5.0)
-
-
-def relay() -> Flow[str]:
-    """A small exchange, to be broken everywhere: one retry, what arrives is sent on, the outcome is named."""
-    try:
-        for attempt in (1, 2):
-            try:
-                head = yield from Open(REQUEST, Deadlines())
-                assert head is not None
-                yield from Start(head)
-                while (data := (yield from Read())) != b"":
-                    assert data is not None
-                    yield from Send(data)
-            except UpstreamError as error:
-                if attempt == 2 or error.phase == "body":
-                    return f"failed: {error}"
-            else:
-                return "done"
-    except ClientGone:
-        return "gone"
-    raise AssertionError("not reached")
-
-
-def test_a_flow_runs_to_its_result() -> None:
-    world = ScriptedWorld([Answer(HEAD, [b"a", b"b"])])
-    assert world.run(relay()) == "done"
-    assert (world.head, world.sent, world.sends, world.opened) == (HEAD, b"ab", [b"a", b"b"], [REQUEST])
-    assert [type(effect) for effect in world.performed] == [Open, Start, Read, Send, Read, Send, Read]
-    assert world.upstream_effects == 4
-
-
-def test_every_effect_is_performed() -> None:
-    vitals = Vitals(instance="i", started=1.0)
-    world = ScriptedWorld([Answer(HEAD, [b"x"], silent=1)], fetches=[Answer(HEAD, [b"f", None, b"g"])], cache={b"k": b"v"}, vitals=vitals)
-    effects: list[Effect[Any]] = [
-        OPEN_IDLE, Await(), Read(), Read(), Start(HEAD), Send(b"s"), Fetch(OTHER, 1.0), Load(b"k"), Load(b"l"), Store(b"l", b"w"), Load(b"l"),
-        Compute(divmod, (7, 2)), Inspect(), Spawn(ask(Load(b"k"))),
-    ]  # fmt: skip
-    assert world.run(ask(*effects)) == [None, HEAD, b"x", b"", None, None, (HEAD, b"fg"), b"v", None, None, b"w", (3, 1), vitals, None]
-    assert {type(effect) for effect in effects} == set(EFFECTS)
-    assert world.performed == [*effects, Load(b"k")]
-    assert (world.opened, world.fetched, world.cache) == ([REQUEST], [OTHER], {b"k": b"v", b"l": b"w"})
-
-
-def test_the_given_cache_is_not_written_to() -> None:
-    given: dict[bytes, bytes] = {}
-    ScriptedWorld(cache=given).run(ask(Store(b"k", b"v")))
-    assert given == {}
-
-
-def test_vitals_have_a_default() -> None:
-    assert ScriptedWorld().run(ask(Inspect())) == [Vitals(instance="scripted", started=0.0)]
-
-
-def test_silence_is_a_reply_only_for_those_who_set_a_limit() -> None:
-    world = ScriptedWorld([Answer(HEAD, [None, b"a", None, None, b"b", None], silent=3)] * 2)
-    patient: list[Effect[Any]] = [OPEN, Read(), Read(), Read()]
-    assert world.run(ask(OPEN_IDLE, Await(1.0), Await(1.0), Await(1.0), *[Read(1.0)] * 7, *patient)) == [
-        None, None, None, HEAD, None, b"a", None, None, b"b", None, b"", HEAD, b"a", b"b", b"",
-    ]  # fmt: skip
-
-
-def test_scripted_errors_are_thrown_where_they_stand() -> None:
-    world = ScriptedWorld(
-        [Answer(LATE), Answer(LATE, silent=1), Answer(HEAD, [b"a", CUT])], fetches=[Answer(LATE), Answer(HEAD, [b"a", CUT])]
-    )
-    effects: list[Effect[Any]] = [OPEN, OPEN_IDLE, Await(), OPEN, Read(), Read(), Fetch(OTHER, 1.0), Fetch(OTHER, 1.0)]
-    assert world.run(ask(*effects)) == [LATE, None, LATE, HEAD, b"a", CUT, LATE, CUT]
-    assert (len(world.opened), len(world.fetched)) == (3, 2)
-
-
-def test_an_error_can_be_thrown_at_any_upstream_effect() -> None:
-    outcomes = []
-    for number in range(4):
-        world = ScriptedWorld([Answer(HEAD, [b"a", b"b"])] * 2, fail=(number, CUT))
-        outcomes.append((world.run(relay()), world.sent, len(world.opened)))
-    assert outcomes == [("failed: reset", b"", 1), ("failed: reset", b"", 1), ("failed: reset", b"a", 1), ("failed: reset", b"ab", 1)]
-
-
-def test_an_open_that_fails_was_still_asked_for_and_can_be_retried() -> None:
-    world = ScriptedWorld([Answer(HEAD, [b"a"])], fail=(0, UpstreamFailed("refused", phase="connect")))
-    assert (world.run(relay()), world.sent, len(world.opened)) == ("done", b"a", 2)
-
-
-@pytest.mark.parametrize("effects", [[OPEN_IDLE, Await()], [OPEN, Read()], [Fetch(OTHER, 1.0)]])
-def test_errors_can_be_thrown_at_each_kind_of_upstream_effect(effects: list[Effect[Any]]) -> None:
-    world = ScriptedWorld([Answer(HEAD, silent=1 if OPEN_IDLE in effects else 0)], fail=(len(effects) - 1, CUT))
-    assert world.run(ask(*effects))[-1] is CUT
-
-
-def test_the_client_can_leave_at_every_effect() -> None:
-    for number in range(7):
-        world = ScriptedWorld([Answer(HEAD, [b"a", b"b"])], gone=number)
-        assert world.run(relay()) == "gone"
-        assert len(world.performed) == number + 1
-        assert world.sent == [b"", b"", b"", b"", b"a", b"a", b"ab"][number]
-        assert (world.head is None) is (number < 2)
-
-
-def test_what_a_flow_raises_comes_out() -> None:
-    def careless() -> Flow[None]:
-        yield from Open(REQUEST, Deadlines())
-
-    with pytest.raises(ClientGone):
-        ScriptedWorld([Answer(HEAD)], gone=0).run(careless())
-    with pytest.raises(UpstreamFailed):
-        ScriptedWorld([Answer(CUT)]).run(careless())
-    with pytest.raises(ZeroDivisionError):
-        ScriptedWorld().run(ask(Compute(divmod, (1, 0))))
-
-
-def test_what_a_computed_function_raises_is_not_taken_for_an_upstream_error() -> None:
-    def broken() -> None:
-        raise CUT
-
-    with pytest.raises(UpstreamFailed):
-        ScriptedWorld().run(ask(Compute(broken)))
-
-
-def test_spawned_flows_run_afterwards_and_may_spawn_more() -> None:
-    inner = ask(Store(b"inner", b"1"), Fetch(OTHER, 1.0))
-    outer = ask(Spawn(inner), OPEN, Read(), Store(b"outer", b"1"))
-    world = ScriptedWorld([Answer(HEAD, [b"x"])], fetches=[Answer(HEAD)], gone=3)
-    assert world.run(ask(Spawn(outer), Load(b"outer"), Load(b"inner"))) == [None, None, None]
-    assert list(world.cache) == [b"outer", b"inner"]
-
-
-def test_spawned_flows_run_although_the_client_has_gone() -> None:
-    world = ScriptedWorld(gone=1)
-    replies = world.run(ask(Spawn(ask(Store(b"k", b"v"))), Start(HEAD)))
-    assert replies[0] is None
-    assert isinstance(replies[1], ClientGone)
-    assert (world.cache, world.head) == ({b"k": b"v"}, None)
-
-
-def stubborn() -> Flow[None]:
-    try:
-        yield from Start(HEAD)
-    except ClientGone:
-        yield from Send(b"more")
-
-
-@pytest.mark.parametrize(
-    ("flow", "gone", "complaint"),
-    [
-        (stubborn(), 0, "asked after ClientGone: Send"),
-        (ask(Start(HEAD), Start(HEAD)), None, "started the answer twice: Start"),
-        (ask(Send(b"a")), None, "sent before the start: Send"),
-        (ask(Start(HEAD), Send("a")), None, "something other than bytes: Send"),  # type: ignore[arg-type]
-        (ask(Start(HEAD), Send(bytearray(b"a"))), None, "something other than bytes: Send"),  # type: ignore[arg-type]
-        (ask("go"), None, "not an effect: 'go'"),  # type: ignore[arg-type]
-        (ask(Effect()), None, "not an effect"),
-        (ask(Read()), None, "not answered: Read"),
-        (ask(Await()), None, "not outstanding: Await"),
-        (ask(OPEN, Await()), None, "not outstanding: Await"),
-        (ask(OPEN_IDLE, Read()), None, "not answered: Read"),
-        (ask(OPEN, OPEN), None, "more often than scripted: Open"),
-        (ask(Fetch(OTHER, 1.0)), None, "more often than scripted: Fetch"),
-        (ask(Spawn(ask(Start(HEAD)))), None, "in the background: Start"),
-        (ask(Start(HEAD), Spawn(ask(Send(b"a")))), None, "in the background: Send"),
-        (ask(OPEN, Spawn(ask(Read()))), None, "not answered: Read"),
-    ],
-)
-def test_what_a_flow_may_not_do(flow: Flow[Any], gone: int | None, complaint: str) -> None:
-    silent = 1 if "Read" in complaint else 0
-    world = ScriptedWorld([Answer(HEAD, silent=silent)], gone=gone)
-    with pytest.raises(ProtocolViolation, match=complaint):
-        world.run(flow)
-
-
-def test_after_an_error_there_is_nothing_to_read() -> None:
-    for world in (ScriptedWorld([Answer(HEAD, [CUT, b"x"])]), ScriptedWorld([Answer(HEAD, [b"x"])], fail=(1, CUT))):
-        with pytest.raises(ProtocolViolation, match="not answered: Read"):
-            world.run(ask(OPEN, Read(), Read()))
-
-
-def test_an_empty_chunk_cannot_be_scripted() -> None:
-    with pytest.raises(ValueError, match="found an empty chunk"):
-        Answer(HEAD, [b"a", b""])

@@ -125,19 +125,21 @@ BROKEN = [
 @pytest.mark.parametrize("data", BROKEN)
 def test_what_parsers_may_frame_differently_is_refused(data: bytes, step: int | None) -> None:
     with pytest.raises(BadRequest):
-        assert not fed(data, step).advance()
-        pytest.fail("accepted, or waiting for more")
+        fed(data, step)
 
 
 @pytest.mark.parametrize("step", [None, 1])
 def test_a_header_block_beyond_the_limit_is_refused_before_its_end_and_in_the_callers_dialect(step: int | None) -> None:
     made = connection()
-    with pytest.raises(HeadersTooLarge):
-        for _ in range(0, 3000, step or 3000):
-            made.receive(POST + b"x: " if not made.held else b"y" * (step or 3000))
-            made.advance()
+
+    def send_endlessly() -> None:
+        made.receive(POST + b"x: ")
+        for _ in range(3000 // (step or 3000)):
             made.receive(b"y" * (step or 3000))
             made.advance()
+
+    with pytest.raises(HeadersTooLarge):
+        send_endlessly()
     assert made.target == "/v1/messages"
 
 
@@ -190,10 +192,12 @@ def test_pipelined_requests_survive_every_cut(cuts: list[int]) -> None:
 
 @given(data=st.binary(max_size=300))
 def test_garbage_ends_in_a_refusal_or_waits_for_more(data: bytes) -> None:
+    outcome: object
     try:
-        assert fed(b"POST / HTTP/1.1\r\nhost: x\r\n" + data).phase is not Phase.IDLE
+        outcome = fed(b"POST / HTTP/1.1\r\nhost: x\r\n" + data).phase
     except ProxyError as error:
-        assert error.status in (400, 413, 431)
+        outcome = error.status
+    assert outcome in (Phase.HEAD, Phase.BODY, Phase.WHOLE, 400, 413, 431)
 
 
 def test_a_client_that_asks_first_is_invited_once() -> None:

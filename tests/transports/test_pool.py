@@ -11,7 +11,7 @@ import pytest
 
 from core.effects import Deadlines
 from core.errors import UpstreamFailed
-from tests.transports.toys import CHUNKED, LAST_CHUNK, ToyUpstream, Visit, chunk, echo, post, toy_upstream, until, upstream
+from tests.transports.toys import CHUNKED, LAST_CHUNK, ToyUpstream, Visit, chunk, echo, plain, post, toy_upstream, until, upstream
 from transports.upstream import Census, PoolLimits, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +131,41 @@ async def test_it_is_not_sent_again_when_the_server_took_its_time(monkeypatch: p
         with pytest.raises(UpstreamFailed):
             await ask(client, toy)
         assert len(toy.requests) == 2
+
+
+@pytest.mark.parametrize("poison", [plain(b"poison"), plain(b"poison")[:-3], CHUNKED])
+async def test_an_answer_that_nobody_asked_for_is_never_taken_for_one(poison: bytes) -> None:
+    async def generous(visit: Visit) -> None:
+        await visit.send(plain(await visit.request()) + (poison if visit.number == 1 else b""))
+        await visit.left()
+
+    async with toy_upstream(generous) as toy, upstream() as client:
+        assert await ask(client, toy, b"one") == b"one"
+        assert await ask(client, toy, b"two") == b"two"
+        assert [len(visit.requests) for visit in toy.visits] == [1, 1]
+        assert client.census == Census(0, 1, 0)
+
+
+async def test_the_last_chunk_that_a_reader_of_events_leaves_unread_is_taken_to_save_the_connection() -> None:
+    done = anyio.Event()
+
+    async def stream(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + chunk(b"data: [DONE]\n\n"))
+        await done.wait()
+        await visit.send(LAST_CHUNK)
+        sent.set()
+        await visit.left()
+
+    sent = anyio.Event()
+    async with toy_upstream(stream) as toy, upstream() as client:
+        call = client.call()
+        await call.open(post(toy.url), Deadlines())
+        assert await call.read() == b"data: [DONE]\n\n"
+        done.set()
+        await sent.wait()
+        await call.release()
+        assert client.census == Census(0, 1, 0)
 
 
 async def test_an_answer_that_was_not_read_to_its_end_costs_its_connection() -> None:

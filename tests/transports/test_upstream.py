@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 import zlib
 from pathlib import Path
 
 import anyio
 import pytest
-from anyio.abc import ByteStream, SocketStream
-from anyio.streams.tls import TLSStream
 
 from core.effects import Deadlines, UpstreamRequest
 from core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimeout
-from tests.transports.toys import CHUNKED, LAST_CHUNK, PATIENCE, Visit, chunk, echo, plain, post, toy_upstream, until, upstream
-from transports.upstream import Call, Census, PoolLimits, Proxies, Proxy, Upstream
+from tests.transports.toys import CHUNKED, LAST_CHUNK, Visit, chunk, plain, post, toy_upstream, until, upstream
+from transports.upstream import Call, Census, PoolLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -28,13 +25,6 @@ async def whole(call: Call) -> bytes:
     while part := await call.read():
         body += part
     return body
-
-
-async def closed_port() -> int:
-    """A port nobody listens on."""
-    async with toy_upstream() as toy:
-        port = toy.port
-    return port
 
 
 # ---------------------------------------------------------------------------------------------------------- requests
@@ -175,8 +165,7 @@ async def test_an_answer_that_is_cut_is_a_failure_and_no_end(ending: bytes) -> N
         call = client.call()
         await call.open(post(toy.url), LIMITLESS)
         with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: the connection was closed before the answer was complete$") as caught:
-            assert await call.read() == b"half"
-            await call.read()
+            await whole(call)
         assert caught.value.phase == "body"
         await call.release()
         assert client.census == Census(0, 0, 0)
@@ -254,11 +243,15 @@ async def test_a_head_alone_does_not_satisfy_the_first_byte_deadline_and_pings_d
     async with toy_upstream(head_only) as toy, upstream() as client:
         call = client.call()
         assert await call.open(post(toy.url), Deadlines(first_byte=0.1)) is not None
-        silences = 0
+        silences: list[bytes | None] = []
+
+        async def wait_on() -> None:
+            while True:
+                silences.append(await call.read(idle=0.03))
+
         with pytest.raises(UpstreamTimeout, match=r"no answer within 0\.1 s") as caught:
-            while await call.read(idle=0.03) is None:
-                silences += 1
-        assert silences == 3
+            await wait_on()
+        assert silences == [None] * 3
         assert caught.value.phase == "body"
         await call.release()
 
@@ -273,8 +266,7 @@ async def test_a_stall_meets_the_gap_deadline() -> None:
         call = client.call()
         await call.open(post(toy.url), Deadlines(gap=0.05))
         with pytest.raises(UpstreamTimeout, match=r"silent for 0\.05 s in the middle of its answer"):
-            assert await call.read() == b"one"
-            await call.read()
+            await whole(call)
         await call.release()
 
 
@@ -288,10 +280,9 @@ async def test_a_trickle_meets_the_total_deadline() -> None:
 
     async with toy_upstream(trickle) as toy, upstream() as client:
         call = client.call()
-        with pytest.raises(UpstreamTimeout, match=r"no complete answer within 0\.05 s"):
-            await call.open(post(toy.url), Deadlines(total=0.05))
-            while await call.read():
-                pass
+        await call.open(post(toy.url), Deadlines(total=0.1))
+        with pytest.raises(UpstreamTimeout, match=r"no complete answer within 0\.1 s"):
+            await whole(call)
         await call.release()
 
 
@@ -316,171 +307,6 @@ async def test_waiting_for_a_connection_counts_as_connecting() -> None:
         assert caught.value.phase == "connect"
         assert client.census == Census(busy=1, idle=0, waiting=0)
         await client.pool_of(toy.url).drop(holder)
-
-
-# ---------------------------------------------------------------------------------------------------------- failures
-
-
-async def test_a_refused_connection_says_so() -> None:
-    port = await closed_port()
-    async with upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: connection refused$") as caught:
-            await client.fetch(post(f"http://127.0.0.1:{port}/secret?key=k"), 5)
-        assert (caught.value.phase, caught.value.status) == ("connect", 502)
-        assert client.census == Census(0, 0, 0)
-
-
-async def test_a_name_that_does_not_exist_says_so() -> None:
-    async with upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^no-such-host\.invalid: name not resolved$"):
-            await client.fetch(post("http://no-such-host.invalid/"), 5)
-
-
-async def test_a_reset_says_so() -> None:
-    async def reset(visit: Visit) -> None:
-        raw = visit.stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        await visit.request()
-        raw.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER 0: close with a reset
-
-    async with toy_upstream(reset) as toy, upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: (connection reset|the connection was closed)"):
-            await client.fetch(post(toy.url), 5)
-
-
-async def with_tls(raw: SocketStream) -> ByteStream:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(CERTIFICATE)
-    try:
-        return await TLSStream.wrap(raw, server_side=True, ssl_context=context, standard_compatible=False)
-    except ssl.SSLError:  # the client did not like the certificate
-        raise anyio.BrokenResourceError from None
-
-
-async def test_a_certificate_that_is_not_trusted_is_refused() -> None:
-    async with toy_upstream(echo, with_tls) as toy, upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: TLS: certificate not accepted: self.signed certificate$") as caught:
-            await client.fetch(post(f"https://127.0.0.1:{toy.port}/"), 5)
-        assert caught.value.phase == "connect"
-        assert client.census == Census(0, 0, 0)
-
-
-async def test_a_server_without_TLS_is_refused() -> None:
-    async def not_tls(visit: Visit) -> None:
-        await visit.stream.receive()
-        await visit.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await visit.left()
-
-    async with toy_upstream(not_tls) as toy, upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: TLS: (wrong version number|record layer failure|packet length too long)"):
-            await client.fetch(post(f"https://127.0.0.1:{toy.port}/"), 5)
-
-
-async def test_a_trusted_certificate_is_spoken_to_and_the_connection_kept() -> None:
-    context = ssl.create_default_context(cafile=str(CERTIFICATE))
-    with anyio.fail_after(PATIENCE):
-        async with toy_upstream(echo, with_tls) as toy:
-            client = Upstream(tls=context)
-            for text in (b"one", b"two"):
-                _, body = await client.fetch(post(f"https://127.0.0.1:{toy.port}/", text), 5)
-                assert body == text
-            assert len(toy.visits) == 1
-            await client.close()
-
-
-# ------------------------------------------------------------------------------------------------------------ proxies
-
-
-def proxied(port: int, *, password: str = "") -> Upstream:
-    proxy = Proxy.parse(f"http://{password}127.0.0.1:{port}")
-    return Upstream(proxies=Proxies(http=proxy, https=proxy), tls=ssl.create_default_context(cafile=str(CERTIFICATE)))
-
-
-async def test_an_http_upstream_is_asked_for_through_the_proxy_with_its_whole_address() -> None:
-    with anyio.fail_after(PATIENCE):
-        async with toy_upstream() as proxy:
-            client = proxied(proxy.port, password="me:secret@")
-            _, body = await client.fetch(post("http://api.example/v1/x?y=z", b"hi"), 5)
-            assert body == b"hi"
-            lines = proxy.requests[0].split(b"\r\n")
-            assert lines[0] == b"POST http://api.example/v1/x?y=z HTTP/1.1"
-            assert b"host: api.example" in lines
-            assert b"proxy-authorization: Basic bWU6c2VjcmV0" in lines
-            await client.close()
-
-
-async def test_an_https_upstream_is_reached_through_a_tunnel() -> None:
-    async def tunnel(visit: Visit) -> None:
-        await visit.request()
-        await visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        assert isinstance(visit.stream, SocketStream)
-        inner = Visit(await with_tls(visit.stream), 1)
-        inside.append(inner)
-        await echo(inner)
-
-    inside: list[Visit] = []
-    with anyio.fail_after(PATIENCE):
-        async with toy_upstream(tunnel) as proxy:
-            client = proxied(proxy.port, password="me:secret@")
-            call = client.call()
-            # The test certificate is for localhost; a name that leads nowhere shows that nobody but the proxy resolves it.
-            with pytest.raises(UpstreamFailed, match=r"^api\.example: TLS: certificate not accepted: Hostname mismatch"):
-                await call.open(post("https://api.example/"), LIMITLESS)
-            assert proxy.requests == [b"CONNECT api.example:443 HTTP/1.1\r\nhost: api.example:443\r\nproxy-authorization: Basic bWU6c2VjcmV0"]
-            await call.release()
-            assert client.census == Census(0, 0, 0)
-
-
-async def test_what_is_said_in_a_tunnel_is_no_business_of_the_proxy() -> None:
-    async def tunnel(visit: Visit) -> None:
-        await visit.request()
-        await visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        assert isinstance(visit.stream, SocketStream)
-        inside.append(Visit(await with_tls(visit.stream), 1))
-        await echo(inside[-1])
-
-    inside: list[Visit] = []
-    context = ssl.create_default_context(cafile=str(CERTIFICATE))
-    context.check_hostname = False
-    with anyio.fail_after(PATIENCE):
-        async with toy_upstream(tunnel) as proxy:
-            client = Upstream(proxies=Proxies(https=Proxy.parse(f"http://127.0.0.1:{proxy.port}")), tls=context)
-            for text in (b"one", b"two"):
-                assert (await client.fetch(post("https://api.example/v1", text), 5))[1] == text
-            assert inside[0].requests[1].startswith(b"POST /v1 HTTP/1.1\r\nhost: api.example\r\n")
-            assert len(proxy.requests) == 1
-            await client.close()
-
-
-async def test_a_proxy_that_refuses_the_tunnel_is_named() -> None:
-    async def refuse(visit: Visit) -> None:
-        await visit.request()
-        await visit.send(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
-        await visit.left()
-
-    with anyio.fail_after(PATIENCE):
-        async with toy_upstream(refuse) as proxy:
-            client = proxied(proxy.port)
-            with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: refused the tunnel with status 407$"):
-                await client.fetch(post("https://api.example/"), 5)
-            assert client.census == Census(0, 0, 0)
-
-
-async def test_a_proxy_that_hangs_up_is_named() -> None:
-    async def hang_up(visit: Visit) -> None:
-        await visit.request()
-
-    with anyio.fail_after(PATIENCE):
-        async with toy_upstream(hang_up) as proxy:
-            client = proxied(proxy.port)
-            with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: the connection was closed"):
-                await client.fetch(post("https://api.example/"), 5)
-
-
-async def test_a_proxy_that_does_not_listen_is_named() -> None:
-    port = await closed_port()
-    with anyio.fail_after(PATIENCE):
-        with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: connection refused$"):
-            await proxied(port).fetch(post("http://api.example/"), 5)
 
 
 # ------------------------------------------------------------------------------------------------- leaving and ending

@@ -274,7 +274,7 @@ class Client:
 
     async def post(self, method: str, target: str, body: bytes = b"", *headers: tuple[str, str]) -> None:
         length = [("content-length", str(len(body)))] if body else []
-        data = self._http.send(h11.Request(method=method, target=target, headers=[("host", "x"), *length, *headers])) or b""
+        data = self._http.send(h11.Request(method=method, target=target, headers=[("host", "localhost"), *length, *headers])) or b""
         if body:
             data += self._http.send(h11.Data(data=body)) or b""
         await self.send(data + (self._http.send(h11.EndOfMessage()) or b""))
@@ -321,4 +321,3 @@ class Client:
 async def client(port: int) -> AsyncIterator[Client]:
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
         yield Client(stream)
-

@@ -132,10 +132,10 @@ class Call:
         self._total_by = anyio.current_time() + (deadlines.total or math.inf)
         fresh = False
         while True:
-            await self._send(request, fresh=fresh)
             try:
+                await self._send(request, fresh=fresh)
                 return await self.wait(idle)
-            except UpstreamFailed:
+            except (UpstreamFailed, UpstreamGarbled):
                 if fresh or not self._was_stale():
                     raise
             await self._let_go()
@@ -261,7 +261,7 @@ class Call:
 
     async def _take_leave(self, talk: Conversation, link: Link) -> None:
         """Who reads events stops at the last one, and leaves the last chunk unread. Take it, if it is here: it saves the connection."""
-        if talk.over or not talk.gathered or self._interrupted or not link.socket.is_readable():
+        if not talk.parked or not talk.gathered or self._interrupted or not link.socket.is_readable():
             return
         try:
             data = b""
@@ -278,7 +278,7 @@ class Call:
         return self._talk
 
     def _was_stale(self) -> bool:
-        """Whether the failure means that the server had closed the connection while it was idle."""
+        """Whether the failure means that the connection was of no use any more before the request could reach anybody."""
         reused = self._link is not None and self._link.uses > 1
         return reused and not self._heard and not self._interrupted and anyio.current_time() - self._sent_at < _STALE_SECONDS
 

@@ -22,6 +22,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from core.effects import Head
 from transports.http1 import printable
+from transports.upstream.chunks import Merger
 
 #: Bytes one read may bring: the bound on what a stream holds while its client is slow.
 RECEIVE_BYTES: Final = 64 * 1024
@@ -101,21 +102,43 @@ class Conversation:
         self.parts: list[bytes] = []
         self.gathered = False
         self.over = False
+        self._merger: Merger | None = None  # when the body is chunked
         self._socket = socket
         self._coroutine = self._talk(connection, request, tunnel)
 
+    @property
+    def parked(self) -> bool:
+        """Whether more bytes are wanted: it has begun, and is neither over nor broken."""
+        return inspect.getcoroutinestate(self._coroutine) == inspect.CORO_SUSPENDED
+
     async def begin(self) -> None:
-        """Send the request."""
-        await _step(self._coroutine, None)
+        """Send the request. Raises ``httpcore.RemoteProtocolError`` when the connection holds an answer nobody asked for."""
+        if await _step(self._coroutine, None) or self.head is not None:
+            # Left over from the exchange before. httpcore would take it for the answer to this one.
+            raise httpcore.RemoteProtocolError("an answer before the request")
         await self._socket.flush()
 
     async def feed(self, data: bytes) -> None:
         """Hand over received bytes (``b""``: the connection has ended). Raises ``httpcore.RemoteProtocolError``."""
+        if self.head is None and b"hunked" in data and (end := data.find(b"\r\n\r\n")) > 0:
+            # The head by itself, so that the merger sees the body from its first byte. Otherwise it does without.
+            head, data = data[: end + 4], data[end + 4 :]
+            self.over = await _step(self._coroutine, head)
+            if self.head is not None and self.head.get(b"transfer-encoding") == b"chunked":
+                self._merger = Merger()
+            if self.over or not data:
+                return
+        if self._merger is not None:
+            if data == b"" and (held := self._merger.close()):
+                self.over = await _step(self._coroutine, held)
+            elif data != b"" and not (data := self._merger.feed(data)):
+                return
         self.over = await _step(self._coroutine, data)
 
     async def abandon(self) -> None:
         """End the conversation where it stands, also in a cancelled scope. Its connection is closed unless it was over."""
-        if inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CLOSED:
+        if not self.parked:
+            self._coroutine.close()
             return
         try:
             with anyio.CancelScope(shield=True):
@@ -155,7 +178,7 @@ def _step(coroutine: Coroutine[Any, Any, None], data: bytes | None) -> Generator
         while trap is not _PARKED:
             try:
                 reply = yield trap
-            except BaseException as error:  # a cancellation by the event loop: the coroutine's own affair
+            except BaseException as error:  # noqa: BLE001 - a cancellation by the event loop: the coroutine's own affair
                 trap = coroutine.throw(error)
             else:
                 trap = coroutine.send(reply)
