@@ -19,13 +19,9 @@ class Call:
     request: Request
     gateway: Gateway
     record: Record
+    wire: Protocol  # the caller's dialect
     client: Credential | None = None  # the client's own, if it has one
     rest: str = ""  # what follows the endpoint's path
-
-    @property
-    def wire(self) -> Protocol:
-        """The caller's dialect."""
-        return Protocol(self.record.wire)
 
     def answer(
         self, body: bytes, *, status: int = 200, upstream: Head | None = None, extra: tuple[tuple[bytes, bytes], ...] = ()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 from typing import Protocol as Interface
-from typing import TypeVar
 
-from core.auth import upstream_credential
+from msgspec import Raw
+
+from core.auth import Credential, upstream_credential
 from core.call import Call
 from core.dialects import Protocol, ThinkingStyle
 from core.effects import Await, Deadlines, Flow, Head, Open, Read, Send, Start, UpstreamRequest
-from core.errors import BadRequest, ProxyError, UpstreamGarbled
+from core.errors import BadRequest, ProxyError, UpstreamError, UpstreamGarbled
 from core.headers import EVENT_STREAM, answer_head, upstream_headers, upstream_request_id
 from core.routing import Target, has_images, upstream_url
 from core.tokens import estimate_payload
@@ -23,15 +25,21 @@ from core.translate.folding import fold
 from core.translate.stream_to_chat import MessagesToChat
 from core.translate.stream_to_messages import ChatToMessages
 from core.translate.usage import Counts
-from core.wire.codec import decoder, encode, members
+from core.wire.codec import ABSENT, encode, given, members, plain
 from core.wire.envelope import Envelope
 
 T = TypeVar("T")
 
-#: An error body is read up to this many bytes; what an upstream has to say fits.
+#: Of an error body so many bytes are read; what an upstream has to say fits.
 _ERROR_MAX: Final = 1024 * 1024
 #: A whole answer may have this many bytes: the longest answer of a model, with its reasoning, is a few MiB.
 _ANSWER_MAX: Final = 64 * 1024 * 1024
+
+_MARK: Final = b"\xef\xbb\xbf"
+#: What may stand before the first byte that says what a body is: white space and a byte order mark.
+_BLANK: Final = b" \t\r\n" + _MARK
+#: How an event stream begins.
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 #: Said in a stream while the upstream is silent, so that nobody on the way takes the silence for an end.
 KEEP_ALIVE: Final = {Protocol.ANTHROPIC: b'event: ping\ndata: {"type":"ping"}\n\n', Protocol.OPENAI: b": keep-alive\n\n"}
@@ -59,6 +67,7 @@ class Plan:
 
     target: Target
     request: UpstreamRequest
+    credential: Credential
     deadlines: Deadlines
     answer: AnswerContext
     stream: bool
@@ -67,10 +76,11 @@ class Plan:
 def converse(call: Call) -> Flow[None]:
     """Answer a request for a model."""
     plan = _plan(call)
-    if plan.stream:
-        yield from _stream(call, plan)
-    else:
-        yield from _whole(call, plan)
+    try:
+        yield from (_stream if plan.stream else _whole)(call, plan)
+    except ProxyError as error:
+        faults.redact(error, plan.credential.value)
+        raise
 
 
 # ---------------------------------------------------------------------------------------------------- the request
@@ -86,18 +96,19 @@ def _plan(call: Call) -> Plan:
     target = call.gateway.route(model, images=has_images(envelope), wire=wire)
     record.model, record.stream = model, stream
     record.upstream_model, record.target, record.reason = target.model, f"{target.name}/{target.protocol.value}", target.reason
-    record.notes.append(target.line)
+    record.note(target.line)
     credential = upstream_credential(call.client, settings)
     translated = _translated(call, envelope, target, model or target.model, stream=stream)
     record.losses = translated.losses
-    record.notes.extend(f"left out {loss.path}: {loss.what}: {loss.why}" for loss in translated.losses)
+    for loss in translated.losses:
+        record.note(f"left out {loss.path}: {loss.what}: {loss.why}")
     headers = upstream_headers(target, credential, call.request.headers, wire=wire, stream=stream, version=settings.anthropic_version)
     query = call.request.target.partition("?")[2]
     url = upstream_url(target.protocol, target.base)
     if query and wire is target.protocol is Protocol.ANTHROPIC:
         url = f"{url}?{query}"
     deadlines = call.gateway.stream_deadlines if stream else call.gateway.plain_deadlines
-    return Plan(target, UpstreamRequest("POST", url, headers, translated.body), deadlines, translated.answer, stream)
+    return Plan(target, UpstreamRequest("POST", url, headers, translated.body), credential, deadlines, translated.answer, stream)
 
 
 def _member(envelope: Envelope, name: str, kind: type[T]) -> T | None:
@@ -105,7 +116,7 @@ def _member(envelope: Envelope, name: str, kind: type[T]) -> T | None:
     raw = envelope.get(name)
     if raw is None or raw == b"null":
         return None
-    value = decoder(object).decode(raw)
+    value = plain(raw)
     if not isinstance(value, kind):
         word = "a string" if kind is str else "true or false"
         raise BadRequest(f"{name}: expected {word}, found {_shown(value)}", param=name, code="invalid_request")
@@ -121,7 +132,7 @@ def _check_messages(envelope: Envelope) -> None:
     if raw is None or raw == b"null":
         raise BadRequest("messages: this field is required", param="messages", code="invalid_request")
     if not raw.startswith(b"["):
-        raise BadRequest(f"messages: expected an array, found {_shown(decoder(object).decode(raw))}", param="messages", code="invalid_request")
+        raise BadRequest(f"messages: expected an array, found {_shown(plain(raw))}", param="messages", code="invalid_request")
     if raw[1:].lstrip().startswith(b"]"):
         raise BadRequest("messages: expected at least one message", param="messages", code="invalid_request")
 
@@ -139,7 +150,8 @@ def _translated(call: Call, envelope: Envelope, target: Target, model: str, *, s
         translated = to_chat.to_chat(
             envelope.body, target.dialect, model=target.model, answer_model=model, seed=seed, now=request.now, input_tokens=estimate
         )
-        return replace(translated, body=_with_thinking(Envelope.read(translated.body), target, call))
+        thinking = _thinking(members(translated.body), target, call)
+        return replace(translated, body=b'%b,"thinking":%b}' % (translated.body[:-1], thinking)) if thinking is not None else translated
     return to_messages.to_messages(
         envelope.body,
         target.dialect,
@@ -158,11 +170,12 @@ def _messages_body(envelope: Envelope, target: Target, call: Call) -> bytes:
             to_chat.refuse_thread(thread)
     changes: dict[str, bytes | None] = {"model": encode(target.model)}
     limit = envelope.get("max_tokens")
-    if limit is None or limit == b"null":
+    if limit is None or limit == b"null" or limit.startswith(b"-"):  # 0 is meant: it fills the prompt cache
         changes["max_tokens"] = b"%d" % call.gateway.settings.default_max_tokens
     system = envelope.get("system")
     if system is not None and not target.dialect.original and b"x-anthropic-billing-header" in system:
         changes["system"] = _NONCE.sub(rb"\g<1>00000", system)
+        call.record.note("replaced the changing cch= of the billing header by a constant, for the upstream's prompt cache")
     return envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
 
 
@@ -172,20 +185,25 @@ def _chat_body(envelope: Envelope, target: Target, call: Call, *, stream: bool) 
         options = envelope.members.get("stream_options")
         found = members(options) if options is not None and bytes(options).startswith(b"{") else {}
         changes["stream_options"] = encode({**found, "include_usage": True})
-    changed = envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
-    return _with_thinking(Envelope.read(changed), target, call)
+    for name in ("max_tokens", "max_completion_tokens"):
+        limit = envelope.get(name)
+        if limit is not None and (limit == b"0" or limit.startswith(b"-")):
+            changes[name] = None
+    thinking = _thinking(envelope.members, target, call)
+    if thinking is not None:
+        changes["thinking"] = thinking
+    return envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
 
 
-def _with_thinking(envelope: Envelope, target: Target, call: Call) -> bytes:
-    """GLM's thinking switch, where the client said nothing of its own about it."""
+def _thinking(found: Mapping[str, Raw], target: Target, call: Call) -> bytes | None:
+    """GLM's thinking switch, where the client said nothing of its own about it; None where it did, or the upstream has no such switch."""
     wanted = target.dialect.thinking_default
     if wanted is None or target.dialect.thinking is not ThinkingStyle.TOGGLE or not call.gateway.settings.enable_zai_thinking:
-        return envelope.body
-    if envelope.get("thinking") not in (None, b"null"):
-        return envelope.body
-    effort = envelope.get("reasoning_effort")
-    kind = "disabled" if effort in (b'"none"', b'"minimal"') else wanted
-    return envelope.replace({"thinking": encode({"type": kind})})
+        return None
+    if given(found.get("thinking", ABSENT)):
+        return None
+    effort = bytes(found.get("reasoning_effort", ABSENT))
+    return encode({"type": "disabled" if effort in (b'"none"', b'"minimal"') else wanted})
 
 
 def _asks_for_usage(envelope: Envelope) -> bool:
@@ -203,16 +221,13 @@ def _whole(call: Call, plan: Plan) -> Flow[None]:
     head = yield from Open(plan.request, plan.deadlines)
     assert head is not None  # without an idle time there is no silence to report
     _note_head(call, head)
-    body = yield from _read_whole(_ANSWER_MAX if head.status < 400 else _ERROR_MAX)  # noqa: PLR2004 - the statuses of HTTP
-    if head.status >= 400:  # noqa: PLR2004
-        raise _upstream_error(head, body)
-    if _is_stream(head, body):
-        body = _folded(call, plan, body)
-    else:
-        try:
-            body = _translated_answer(call, plan, body)
-        except ProxyError as error:
-            raise _with_head(error, head) from None
+    if head.status >= 400:
+        raise _upstream_error(head, (yield from _error_body()))
+    body = yield from _whole_body(b"", _next)
+    try:
+        body = _folded(call, plan, body) if _is_stream(head, body) else _translated_answer(call, plan, body)
+    except ProxyError as error:
+        raise _with_head(error, head) from None
     yield from call.answer(body, upstream=head)
 
 
@@ -222,22 +237,44 @@ def _note_head(call: Call, head: Head) -> None:
     call.record.upstream_request_id = upstream_request_id(head)
 
 
-def _read_whole(limit: int) -> Flow[bytes]:
+def _next() -> Flow[bytes]:
+    return (yield from Read()) or b""
+
+
+def _whole_body(begin: bytes, following: Callable[[], Flow[bytes]]) -> Flow[bytes]:
+    """``begin`` and all that follows it, without a byte order mark."""
+    parts, size = [begin], len(begin)
+    while chunk := (yield from following()):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > _ANSWER_MAX:
+            raise UpstreamGarbled(f"the upstream's answer is longer than {_ANSWER_MAX} bytes")
+    return b"".join(parts).removeprefix(_MARK)
+
+
+def _error_body() -> Flow[bytes]:
+    """What the upstream says about its refusal: as much of it as arrives. The status is known, and a cut here does not change it."""
     parts: list[bytes] = []
     size = 0
-    while chunk := (yield from Read()):
-        size += len(chunk)
-        if size > limit:
-            raise UpstreamGarbled(f"the upstream's answer is longer than {limit} bytes")
-        parts.append(chunk)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    try:
+        while size < _ERROR_MAX and (chunk := (yield from Read())):
+            parts.append(chunk)
+            size += len(chunk)
+    except UpstreamError:
+        return b"".join(parts)
+    return b"".join(parts)[:_ERROR_MAX]
 
 
 def _is_stream(head: Head, body: bytes) -> bool:
-    kind = (head.get(b"content-type") or b"").lower()
-    if b"event-stream" in kind:
-        return True
-    return b"json" not in kind and body.lstrip()[:6] in (b"data: ", b"event:")
+    """By how it begins rather than by its content-type, which may be missing or wrong: no JSON begins like a field of an event stream."""
+    if _begins_whole(body):
+        return False
+    return b"event-stream" in (head.get(b"content-type") or b"").lower() or body.lstrip(_BLANK).startswith(_FIELDS)
+
+
+def _begins_whole(body: bytes) -> bool:
+    """Whether it begins like JSON, or like a page: no event stream does."""
+    return body.lstrip(_BLANK)[:1] in (b"{", b"[", b"<", b'"')
 
 
 def _upstream_error(head: Head, body: bytes) -> ProxyError:
@@ -286,7 +323,8 @@ class _Client:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.started = False
-        self.upstream: Head | None = None
+        self.upstream: Head | None = None  # the head its answer came with, once it has come
+        self.idle = call.gateway.ping_interval
 
     def send(self, data: bytes) -> Flow[None]:
         if not self.started:
@@ -297,63 +335,74 @@ class _Client:
             yield from Start(answer_head(200, EVENT_STREAM, call.record, upstream=self.upstream, wire=call.wire, show=show))
         yield from Send(data)
 
-    def keep_alive(self) -> Flow[None]:
-        yield from self.send(KEEP_ALIVE[self.call.wire])
+    def await_head(self, plan: Plan) -> Flow[Head]:
+        """The upstream's head, with keep-alives for the client while it does not come."""
+        head = yield from Open(plan.request, plan.deadlines, self.idle)
+        while head is None:
+            yield from self.send(KEEP_ALIVE[self.call.wire])
+            head = yield from Await(self.idle)
+        return head
+
+    def next_chunk(self) -> Flow[bytes]:
+        """The upstream's next bytes, likewise; none at the end."""
+        while (chunk := (yield from Read(self.idle))) is None:
+            yield from self.send(KEEP_ALIVE[self.call.wire])
+        return chunk
 
 
 def _stream(call: Call, plan: Plan) -> Flow[None]:
     client = _Client(call)
     machine = _machine(call.wire, plan.target.protocol, plan.answer)
     try:
-        yield from _run_stream(call, plan, client, machine)
+        yield from _run_stream(plan, client, machine)
     except ProxyError as error:
-        if not client.started or call.record.broken:
+        if not client.started:
             raise
-        yield from _break_off(call, client, machine, error)
+        yield from _break_off(plan, client, error, machine.abort(error))
     finally:
         call.record.counts, call.record.skipped = machine.counts, machine.skipped
 
 
-def _run_stream(call: Call, plan: Plan, client: _Client, machine: StreamMachine) -> Flow[None]:
-    idle = call.gateway.ping_interval
-    head = yield from Open(plan.request, plan.deadlines, idle)
-    while head is None:
-        yield from client.keep_alive()
-        head = yield from Await(idle)
-    _note_head(call, head)
+def _run_stream(plan: Plan, client: _Client, machine: StreamMachine) -> Flow[None]:
+    head = yield from client.await_head(plan)
+    _note_head(client.call, head)
     client.upstream = head
-    if head.status >= 400:  # noqa: PLR2004
-        raise _upstream_error(head, (yield from _read_whole(_ERROR_MAX)))
-    kind = (head.get(b"content-type") or b"").lower()
-    if b"event-stream" not in kind and kind:
-        body = yield from _read_whole(_ANSWER_MAX)
-        if not _is_stream(head, body):
-            body = (chat_as_stream if plan.target.protocol is Protocol.OPENAI else messages_as_stream)(body)
-        yield from _pass(client, machine, machine.feed(body) + machine.close())
-        return
-    while not machine.finished:
-        chunk = yield from Read(idle)
-        if chunk is None:
-            yield from client.keep_alive()
+    if head.status >= 400:
+        raise _upstream_error(head, (yield from _error_body()))
+    try:
+        chunk = yield from _first_bytes(client)
+        if _begins_whole(chunk):
+            body = yield from _whole_body(chunk, client.next_chunk)
+            as_stream = chat_as_stream if plan.target.protocol is Protocol.OPENAI else messages_as_stream
+            out = machine.feed(as_stream(body)) + machine.close()
         else:
-            yield from _pass(client, machine, machine.feed(chunk) if chunk else machine.close())
+            out = machine.feed(chunk) if chunk else machine.close()
+        while True:
+            if machine.error is not None and not client.started:
+                raise machine.error
+            if machine.error is not None:
+                yield from _break_off(plan, client, machine.error, out)
+            elif out:
+                yield from client.send(out)
+            if machine.finished:
+                return
+            chunk = yield from client.next_chunk()
+            out = machine.feed(chunk) if chunk else machine.close()
+    except ProxyError as error:
+        raise _with_head(error, head) from None
 
 
-def _pass(client: _Client, machine: StreamMachine, out: bytes) -> Flow[None]:
-    """Send what a machine made. An error before anything was sent is raised, to become a proper HTTP answer."""
-    if machine.error is not None:
-        client.call.record.error_code, client.call.record.error = machine.error.code, machine.error.message
-        if not client.started:
-            raise _with_head(machine.error, client.upstream) if client.upstream is not None else machine.error
-        client.call.record.broken = True
-        out = out or faults.event_of(client.call.wire, machine.error)
-    if out:
-        yield from client.send(out)
+def _first_bytes(client: _Client) -> Flow[bytes]:
+    """The beginning of the upstream's body, up to something by which its kind can be told."""
+    begin = b""
+    while not begin.lstrip(_BLANK) and (chunk := (yield from client.next_chunk())):
+        begin += chunk
+    return begin
 
 
-def _break_off(call: Call, client: _Client, machine: StreamMachine, error: ProxyError) -> Flow[None]:
-    """End a stream that has begun with an error event: never with anything that looks like a proper end."""
-    call.record.error_code, call.record.error, call.record.broken = error.code, error.message, True
-    out = machine.abort(error)
-    if out:
-        yield from client.send(out)
+def _break_off(plan: Plan, client: _Client, error: ProxyError, out: bytes) -> Flow[None]:
+    """End a stream that has begun with an error event, unless ``out`` already does: never with anything that looks like a proper end."""
+    record, secret = client.call.record, plan.credential.value
+    faults.redact(error, secret)
+    record.error_code, record.error, record.broken = error.code, error.message, True
+    yield from client.send(faults.blotted(out, secret) or faults.event_of(client.call.wire, error))

@@ -201,8 +201,8 @@ DEEPSEEK: Final = Dialect(
     stop_max=16,
     prefill=Prefill.PREFIX,
 )
-# platform.moonshot.ai (Kimi): thinking {type}, reasoning_content both ways, tool_choice "required" is refused.
-# platform.moonshot.ai: reasoning_content must be passed back on tool turns too.
+# platform.moonshot.ai (Kimi): thinking {type}, reasoning_content both ways (on tool turns it must be passed back), tool_choice "required"
+# is refused.
 MOONSHOT: Final = Dialect("moonshot", thinking=ThinkingStyle.TOGGLE, reasoning_required=True, forced_tool=False, files=False)
 # vLLM: `reasoning` (reasoning_content was removed in January 2026), chat_template_kwargs, continue_final_message, images in tool messages.
 VLLM: Final = Dialect(
@@ -331,7 +331,8 @@ DIALECTS: Final[dict[str, Dialect]] = {
     one.name: one
     for one in (
         GENERIC, GLM, GLM_RELAY, OPENAI, OPENAI_REASONING, OPENAI_GPT5, OPENAI_GPT51, OPENAI_O, OPENAI_CACHING, DEEPSEEK, MOONSHOT, VLLM,
-        SGLANG, OPENROUTER, OLLAMA, LLAMA_CPP, ANTHROPIC, ANTHROPIC_BUDGET, ANTHROPIC_TOOLS, GLM_MESSAGES, RELAY_MESSAGES, DEEPSEEK_MESSAGES,
+        SGLANG, OPENROUTER, OLLAMA, LLAMA_CPP,
+        ANTHROPIC, ANTHROPIC_BUDGET, ANTHROPIC_TOOLS, GLM_MESSAGES, RELAY_MESSAGES, DEEPSEEK_MESSAGES,
     )
 }  # fmt: skip
 
@@ -340,7 +341,8 @@ def dialect_for(protocol: Protocol, base_url: str, model: str) -> Dialect:
     """The record of the upstream at ``base_url`` for ``model``: an unknown one has its protocol's record for relays."""
     parts = urllib.parse.urlsplit(base_url)
     hosts = (parts.hostname or "", parts.netloc)
-    for kind, host, name, dialect in TABLE:
-        if kind is protocol and any(fnmatch.fnmatchcase(one, host) for one in hosts) and fnmatch.fnmatchcase(model, name):
-            return dialect
-    raise AssertionError(f"no row of the table matches {protocol}")  # the last row of each protocol matches all
+    return next(
+        dialect
+        for kind, host, name, dialect in TABLE  # the last row of each protocol matches all
+        if kind is protocol and any(fnmatch.fnmatchcase(one, host) for one in hosts) and fnmatch.fnmatchcase(model, name)
+    )

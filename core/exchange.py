@@ -1,8 +1,8 @@
 """One client request, first byte to last.
 
-``exchange`` is a flow: it yields effects (see ``core.effects``) and returns the record of what happened, whatever happened. Everything that
-can go wrong is a ``ProxyError`` and becomes an answer in the caller's dialect: a proper HTTP error while nothing has been sent, an error event
-after that. A failure is never turned into a normal end.
+``exchange`` is a flow: it yields effects (see ``core.effects``) and returns the record of what happened, whatever happened. Everything
+that can go wrong is a ``ProxyError`` and becomes an answer in the caller's dialect: a proper HTTP error while nothing has been sent, an
+error event after that. A failure is never turned into a normal end.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def _ready(call: Call) -> Flow[None]:
 
 
 _READ: Final = ("GET", "HEAD")
+_ONE_MODEL: Final = "/v1/models/"
 #: Every endpoint by its path; a path that ends in / takes the rest as an argument.
 ENDPOINTS: Final = {
     one.path: one
@@ -68,7 +69,7 @@ ENDPOINTS: Final = {
         Endpoint("/v1/messages", ("POST",), _converse, Protocol.ANTHROPIC),
         Endpoint("/v1/messages/count_tokens", ("POST",), _count, Protocol.ANTHROPIC),
         Endpoint("/v1/models", _READ, list_models),
-        Endpoint("/v1/models/", _READ, one_model),
+        Endpoint(_ONE_MODEL, _READ, one_model),
         Endpoint("/", _READ, _health, is_open=True),
         Endpoint("/status", _READ, _health, is_open=True),
         Endpoint("/health", _READ, _health, is_open=True),
@@ -88,44 +89,46 @@ def endpoint_of(target: str) -> tuple[Endpoint | None, str]:
         path = path[:-1]
     if path in _SHORT or path.startswith("/models/"):
         path = f"/v1{path}"
-    if path.startswith("/v1/models/"):
-        return ENDPOINTS["/v1/models/"], path.removeprefix("/v1/models/")
-    return (None if path.endswith("models/") else ENDPOINTS.get(path)), ""
+    rest = path.removeprefix(_ONE_MODEL)
+    if rest != path:
+        return (ENDPOINTS[_ONE_MODEL] if rest else None), rest
+    return ENDPOINTS.get(path), ""
 
 
 def exchange(request: Request, gateway: Gateway) -> Flow[Record]:
     """Answer ``request``; whatever happens, return the record of it."""
-    record = Record(request.id, "unknown", request.now, request.peer)
-    wire = wire_of(request.target, request.headers)
-    record.wire = wire.value
+    endpoint, rest = endpoint_of(request.target)
+    wire = _wire(endpoint, request.target, request.headers)
+    record = Record(request.id, endpoint.path if endpoint is not None else "unknown", request.now, request.peer, wire.value)
     try:
-        endpoint, rest = endpoint_of(request.target)
-        if endpoint is None:
-            check_host(request.headers, gateway.settings)
-            raise _unknown(request)
-        record.endpoint = endpoint.path
-        client = admit(request.headers, endpoint.wire, gateway.settings, exempt=endpoint.is_open)
-        if request.method not in endpoint.methods:
-            allow = ", ".join(endpoint.methods)
-            raise MethodNotAllowed(f"{endpoint.path} takes {allow}, not {request.method[:20]}", allow=allow)
-        yield from endpoint.answer(Call(request, gateway, record, client, rest))
+        try:
+            if endpoint is None:
+                check_host(request.headers, gateway.settings)
+                raise _unknown(request)
+            client = admit(request.headers, endpoint.wire, gateway.settings, exempt=endpoint.is_open)
+            if request.method not in endpoint.methods:
+                allow = ", ".join(endpoint.methods)
+                raise MethodNotAllowed(f"{endpoint.path} takes {allow}, not {request.method[:20]}", allow=allow)
+            yield from endpoint.answer(Call(request, gateway, record, wire, client, rest))
+        except ProxyError as error:
+            yield from _refuse(request, gateway, record, wire, error)
     except ClientGone as gone:
         record.status, record.error_code = gone.status, gone.code
-    except ProxyError as error:
-        try:
-            yield from _refuse(request, gateway, record, wire, error)
-        except ClientGone as gone:
-            record.status, record.error_code = gone.status, gone.code
     return record
 
 
 def wire_of(target: str, headers: Headers) -> Protocol:
-    """The caller's dialect: Messages on its endpoints and wherever an anthropic-version header says so, chat elsewhere."""
-    endpoint, _ = endpoint_of(target)
-    if endpoint is not None and endpoint.wire is Protocol.ANTHROPIC:
+    """The caller's dialect."""
+    return _wire(endpoint_of(target)[0], target, headers)
+
+
+def _wire(endpoint: Endpoint | None, target: str, headers: Headers) -> Protocol:
+    """Messages on and below its endpoint, chat on its own; elsewhere an anthropic-version header decides."""
+    if endpoint is not None and "POST" in endpoint.methods:
+        return endpoint.wire
+    if endpoint is None and target.removeprefix("/v1").startswith("/messages"):
         return Protocol.ANTHROPIC
-    is_anthropic = endpoint is None or endpoint.path != "/v1/chat/completions"
-    return Protocol.ANTHROPIC if is_anthropic and any(name == b"anthropic-version" for name, _ in headers) else Protocol.OPENAI
+    return Protocol.ANTHROPIC if any(name == b"anthropic-version" for name, _ in headers) else Protocol.OPENAI
 
 
 def refusal(target: str, headers: Headers, error: ProxyError, request_id: str) -> tuple[Head, bytes]:
@@ -160,12 +163,16 @@ def _unknown(request: Request) -> NotFound:
     if path.startswith("/v1/v1/"):
         return NotFound("the path has /v1 twice: give your client the base URL without /v1")
     nearest = max(ENDPOINTS, key=lambda one: _likeness(one, path))
-    return NotFound(f"nothing is served at {path[:100]}; the nearest endpoint is {nearest}")
+    shown = nearest + "{id}" if nearest == _ONE_MODEL else nearest
+    return NotFound(f"nothing is served at {path[:100]!a}; the nearest endpoint is {shown}")
 
 
-def _likeness(known: str, path: str) -> int:
-    """How many path segments two paths share, counted from the end, where clients get it right."""
-    return len(set(known.strip("/").split("/")) & set(path.strip("/").split("/")))
+def _likeness(known: str, path: str) -> tuple[int, int]:
+    """How many path segments two paths share, wherever they stand; then how many characters from the start."""
+    segments = set(known.strip("/").split("/")) & set(path.strip("/").split("/"))
+    return len(segments), next(
+        (at for at, (one, other) in enumerate(zip(known, path, strict=False)) if one != other), min(len(known), len(path))
+    )
 
 
 def _check_body(request: Request) -> None:
@@ -181,4 +188,3 @@ def _check_body(request: Request) -> None:
                 raise UnsupportedMedia("content-type: expected charset utf-8")
         elif name == b"content-encoding" and lowered.strip() not in (b"", b"identity"):
             raise UnsupportedMedia("content-encoding: compressed bodies are not taken; send identity")
-

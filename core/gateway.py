@@ -7,6 +7,7 @@ from typing import Final
 from core import routing
 from core.dialects import Protocol
 from core.effects import Deadlines
+from core.errors import BadRequest
 from core.settings import Settings
 from core.tokens import Counter
 from core.wire.codec import encode
@@ -56,17 +57,25 @@ class Gateway:
         return self._models.get(name)
 
     def models(self, *, limit: int | None = None, after: str | None = None, before: str | None = None) -> bytes:
-        """The list of models in a shape both kinds of client read, or a page of it."""
+        """The list of models in a shape both kinds of client read, or a page of it: ``limit`` models behind ``after`` or before ``before``.
+
+        Raises ``BadRequest`` for a cursor that is no model: beginning anew would send a paging client in circles.
+        """
         names = list(self._models)
-        if after in self._models:
-            names = names[names.index(after) + 1 :]
-        if before in self._models:
-            names = names[: names.index(before)]
-        shown = names if limit is None else names[:limit]
+        begin = 0 if after is None else self._place(names, after, "after_id") + 1
+        end = len(names) if before is None else self._place(names, before, "before_id")
+        names = names[begin : max(begin, end)]
+        shown = names[:limit] if before is None else names[-(limit or len(names)) :]
         first, last = (encode(shown[0]), encode(shown[-1])) if shown else (b"null", b"null")
         more = b"true" if len(shown) < len(names) else b"false"
         data = b",".join(self._models[name] for name in shown)
         return b'{"object":"list","data":[%b],"has_more":%b,"first_id":%b,"last_id":%b}' % (data, more, first, last)
+
+    @staticmethod
+    def _place(names: list[str], name: str, cursor: str) -> int:
+        if name not in names:
+            raise BadRequest(f"{cursor}: there is no model {name[:100]!a} here", param=cursor, code="invalid_request")
+        return names.index(name)
 
 
 def model_item(name: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import re
 from typing import Final
@@ -139,11 +139,11 @@ def _to_anthropic(kind: bytes, what: bytes, value: bytes, now: float) -> tuple[b
 def _as_duration(value: bytes, now: float) -> bytes:
     """A moment (RFC 3339) as the time until then, like ``6m0s``, rounded up to seconds; what is no moment stays as it is."""
     try:
-        moment = datetime.datetime.fromisoformat(value.decode("ascii"))
+        moment = dt.datetime.fromisoformat(value.decode("ascii"))
     except ValueError:
         return value
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
+        moment = moment.replace(tzinfo=dt.UTC)
     seconds = max(0, math.ceil(moment.timestamp() - now))
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
@@ -159,7 +159,7 @@ def _as_time(value: bytes, now: float) -> bytes:
     wait = hours * 3600 + minutes * 60 + seconds + millis / 1000
     if wait > _LONGEST_WAIT:
         return value
-    moment = datetime.datetime.fromtimestamp(math.ceil(now + wait), datetime.UTC)
+    moment = dt.datetime.fromtimestamp(math.ceil(now + wait), dt.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 

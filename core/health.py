@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 from core.effects import Flow, Inspect
 from core.gateway import VERSION
@@ -21,7 +21,7 @@ def health(now: float, *, demo: bool) -> Flow[bytes]:
         "message": "anthropic-proxy",
         "version": VERSION,
         "instance": vitals.instance,
-        "timestamp": datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "timestamp": dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "uptime": round(max(0.0, now - vitals.started), 3),
         "total_requests": total,
         "active_connections": vitals.active_connections,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import urllib.parse
 from typing import Final
 
-import msgspec
-
 from core.auth import upstream_credential
 from core.call import Call
 from core.effects import Fetch, Flow, UpstreamRequest
@@ -14,7 +12,7 @@ from core.errors import BadRequest, NotFound, ProxyError
 from core.gateway import model_item
 from core.headers import upstream_headers
 from core.routing import upstream_url
-from core.wire.codec import encode, members
+from core.wire.codec import encode, is_object, members
 
 #: The largest page the Models API gives.
 _PAGE_MAX: Final = 1000
@@ -25,13 +23,16 @@ _LOOKUP_TIMEOUT: Final = 5.0
 def list_models(call: Call) -> Flow[None]:
     """The list, or a page of it by ``limit``, ``after_id`` and ``before_id``."""
     query = dict(urllib.parse.parse_qsl(call.request.target.partition("?")[2]))
-    limit = query.get("limit")
-    if limit is not None and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _PAGE_MAX):
-        raise BadRequest(
-            f"limit: expected a whole number from 1 to {_PAGE_MAX}, found {limit[:20]!r}", param="limit", code="invalid_request"
-        )
-    page = call.gateway.models(limit=int(limit) if limit else None, after=query.get("after_id"), before=query.get("before_id"))
+    page = call.gateway.models(limit=_limit(query.get("limit")), after=query.get("after_id"), before=query.get("before_id"))
     yield from call.answer(page)
+
+
+def _limit(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= len(str(_PAGE_MAX)) and 1 <= int(text) <= _PAGE_MAX:
+        return int(text)
+    raise BadRequest(f"limit: expected a whole number from 1 to {_PAGE_MAX}, found {text[:20]!a}", param="limit", code="invalid_request")
 
 
 def one_model(call: Call) -> Flow[None]:
@@ -41,7 +42,7 @@ def one_model(call: Call) -> Flow[None]:
     if body is None and (yield from _upstream_knows(call, name)):
         body = encode(model_item(name))
     if body is None:
-        raise NotFound(f"there is no model {name[:100]!r} here; GET /v1/models lists them", code="model_not_found")
+        raise NotFound(f"there is no model {name[:100]!a} here; GET /v1/models lists them", code="model_not_found")
     yield from call.answer(body)
 
 
@@ -59,6 +60,6 @@ def _upstream_knows(call: Call, name: str) -> Flow[bool]:
         )
         request = UpstreamRequest("GET", f"{url}/models/{urllib.parse.quote(target.model, safe='')}", headers, b"")
         head, answer = yield from Fetch(request, _LOOKUP_TIMEOUT)
-        return head.status == 200 and "id" in members(answer)  # noqa: PLR2004 - the status of HTTP
-    except (ProxyError, msgspec.DecodeError):
+        return head.status == 200 and is_object(answer) and "id" in members(answer)
+    except ProxyError:
         return False

@@ -59,7 +59,7 @@ class Record:
             ("upstream_model", self.upstream_model),
             ("route", self.reason),
             ("stream", self.stream or None),
-            ("input", self.counts.prompt if self.counts.known else None),
+            ("input", None if self.counts.input is None else self.counts.prompt),
             ("output", self.counts.output),
             ("dropped", ",".join(dict.fromkeys(loss.what for loss in self.losses))),
             ("skipped", self.skipped or None),

@@ -10,14 +10,14 @@ from typing import Final
 
 from core.dialects import Dialect, Protocol, dialect_for
 from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
-from core.wire.codec import decoder
+from core.wire.codec import plain
 from core.wire.envelope import Envelope
 
 _SUFFIXES: Final = {"-openai": Protocol.OPENAI, "-anthropic": Protocol.ANTHROPIC}
 _VERSION: Final = re.compile(r"v\d+(?:beta\d*|alpha\d*)?")
 #: Models that see, by their names: GLM's vision models end in v (glm-4.5v, glm-4.6v-flash).
-_SEEING: Final = ("glm-*v", "glm-*v-*")
-_IMAGE_TYPES: Final = frozenset({"image", "image_url", "input_image"})
+_SEEING: Final = ("glm-*[0-9]v", "glm-*[0-9]v-*")
+_IMAGE_TYPES: Final = ("image", "image_url", "input_image")  # no set: what a client calls a type need not be hashable
 #: Members that hold the client's own data, in which a "type": "image" means nothing.
 _OPAQUE: Final = frozenset({"input", "arguments", "input_schema", "parameters"})
 
@@ -80,7 +80,7 @@ def has_images(envelope: Envelope) -> bool:
 
 def _member(envelope: Envelope, name: str) -> object:
     raw = envelope.get(name)
-    return None if raw is None else decoder(object).decode(raw)
+    return None if raw is None else plain(raw)
 
 
 def _holds_image(value: object) -> bool:

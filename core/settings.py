@@ -78,7 +78,7 @@ def _one_of(*options: str) -> Callable[[str], str]:
     return parse
 
 
-def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+def _number(low: float, high: float, kind: type[int | float]) -> Callable[[str], float]:
     def parse(value: str) -> float:
         try:
             number = None if "_" in value else kind(value)  # Python reads 1_000, nobody else does
@@ -198,12 +198,11 @@ class Settings:
     def check(self) -> None:
         """Raises ``UnsafeSettings`` for a server key that anyone on the network could spend."""
         if self.server_api_key and not self.proxy_api_key and not self.allow_open_relay and not is_loopback(self.host):
-            raise UnsafeSettings(
-                [
-                    f"SERVER_API_KEY is set and HOST is {self.host}: anyone who reaches this address could spend the key. "
-                    "Set PROXY_API_KEY, or bind to 127.0.0.1, or set ALLOW_OPEN_RELAY=true if that is what you want."
-                ]
+            problem = (
+                f"SERVER_API_KEY is set and HOST is {self.host}: anyone who reaches this address could spend the key. "
+                "Set PROXY_API_KEY, or bind to 127.0.0.1, or set ALLOW_OPEN_RELAY=true if that is what you want."
             )
+            raise UnsafeSettings([problem])
 
 
 def _masked(secret: str) -> str:

@@ -1,48 +1,50 @@
-"""Whole answers from one wire to the other, and between their whole and their streamed form."""
+"""Whole answers from one wire to the other, and in their streamed form."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from core.errors import UpstreamFailed, UpstreamGarbled
 from core.translate import faults, stops, tools, usage
+from core.translate.calls import arguments_of, name_of
 from core.translate.context import AnswerContext
 from core.translate.conversation_to_messages import parsed_arguments
 from core.translate.stream_to_chat import completion_id
-from core.translate.stream_to_messages import message_id, stop_delta
+from core.translate.stream_to_messages import message_id, stop_delta, thinking_of
 from core.translate.usage import Counts
 from core.wire import chat, messages, sse
-from core.wire.codec import compact, decode_lenient, encode, given, is_object, members, text_of
+from core.wire.codec import compact, decode_lenient, decoder, encode, given, members, mend_surrogates, text_of
 
 T = TypeVar("T")
 
 
-def answer_to_messages(body: bytes, context: AnswerContext) -> tuple[bytes, Counts]:
-    """A chat completion as a Messages answer; also its token counts.
+def whole_completion(body: bytes) -> chat.Completion:
+    """A chat upstream's whole answer.
 
-    Only the first choice is carried. Raises ``UpstreamSaid`` for an error inside a good status, ``UpstreamGarbled`` for what is no
-    completion, ``UpstreamFailed`` for one that its vendor marks as broken off.
+    Raises ``UpstreamSaid`` for an error inside a good status, ``UpstreamGarbled`` for what is no completion, ``UpstreamFailed`` for one
+    that its vendor marks as broken off.
     """
     answer = _decoded(chat.Completion, body)
-    if given(answer.error) and bytes(answer.error) not in (b"false", b'""', b"{}"):
+    if answer.says_error() or answer.object == "error":
         raise faults.understand(200, body)
-    if not answer.choices or (message := answer.choices[0].message or answer.choices[0].delta) is None:
-        raise UpstreamGarbled("the upstream's answer has no choices[0].message")
-    choice = answer.choices[0]
-    if choice.finish_reason in stops.FAILURES:
-        raise UpstreamFailed(f'the upstream broke off its answer (finish_reason "{choice.finish_reason}")')
-    content = [*_reasoning(message, context), *_texts(message), *_calls(message, context)]
-    called = any(block["type"] == "tool_use" for block in content)
-    reason = stops.stop_reason(choice.finish_reason, calls=called, refused=bool(message.refusal))
-    stop_text = choice.stop_reason if isinstance(choice.stop_reason, str) and choice.stop_reason in context.stop_sequences else None
-    counts = usage.of_chat(answer.usage) if answer.usage is not None else Counts()
-    counts = counts.repaired(context.input_tokens)
-    head = {"id": message_id(answer.id or "", context), "type": "message", "role": "assistant", "model": context.model, "content": content}
-    stop = stop_delta(reason, stop_text, message.refusal or "")
-    return b"%b,%b,\"usage\":%b}" % (encode(head)[:-1], stop[1:-1], usage.messages_json(counts)), counts
+    if not answer.choices:
+        raise UpstreamGarbled("the upstream's answer has no choices")
+    _refuse_broken(answer.choices[0].finish_reason)
+    return answer
+
+
+def whole_message(body: bytes) -> messages.Answer:
+    """A Messages upstream's whole answer. Raises as ``whole_completion`` does."""
+    answer = _decoded(messages.Answer, body)
+    if answer.type == "error" or given(answer.error):
+        raise faults.understand(200, body)
+    if answer.content is None:
+        raise UpstreamGarbled("the upstream's answer has no content")
+    _refuse_broken(answer.stop_reason)
+    return answer
 
 
 def _decoded(kind: type[T], body: bytes) -> T:
@@ -52,73 +54,132 @@ def _decoded(kind: type[T], body: bytes) -> T:
         raise UpstreamGarbled(f"the upstream's answer cannot be read: {error}") from None
 
 
+def legible(body: bytes) -> bytes:
+    """``body`` with U+FFFD for broken UTF-8 and lone surrogates. Raises ``UpstreamGarbled`` for what is no JSON object."""
+    try:
+        body.decode()
+        members(body)
+    except UnicodeDecodeError:
+        return legible(body.decode("utf-8", "replace").encode())
+    except RecursionError:
+        raise UpstreamGarbled("the upstream's answer cannot be read: nested too deeply") from None
+    except msgspec.ValidationError as error:
+        raise UpstreamGarbled(f"the upstream's answer cannot be read: {error}") from None
+    except msgspec.DecodeError:
+        try:
+            return mend_surrogates(body)
+        except msgspec.DecodeError as error:
+            raise UpstreamGarbled(f"the upstream's answer cannot be read: {error}") from None
+    return body
+
+
+def _refuse_broken(reason: str | None) -> None:
+    if reason in stops.FAILURES:
+        raise UpstreamFailed(f'the upstream broke off its answer ("{reason}")')
+
+
+# ---------------------------------------------------------------------------------------------------- chat -> Messages
+
+
+def answer_to_messages(body: bytes, context: AnswerContext) -> tuple[bytes, Counts]:
+    """A chat completion as a Messages answer; also its token counts.
+
+    Only the first choice is carried; citations, log probabilities and audio are lost. Raises as ``whole_completion`` does, and
+    ``UpstreamGarbled`` for a call without the name of its tool.
+    """
+    answer = whole_completion(legible(body))
+    choice = (answer.choices or [chat.Choice()])[0]
+    message = choice.message or choice.delta
+    if message is None:
+        raise UpstreamGarbled("the upstream's answer has no choices[0].message")
+    calls = _calls(message, context)
+    content = [*_reasoning(message, context), *_texts(message), *calls]
+    reason = stops.stop_reason(choice.finish_reason, calls=bool(calls), refused=bool(message.refusal))
+    stop_text = choice.stop_reason if isinstance(choice.stop_reason, str) and choice.stop_reason in context.stop_sequences else None
+    counts = usage.of_chat(answer.usage).repaired(context.input_tokens)
+    head = {"id": message_id(answer.id or "", context), "type": "message", "role": "assistant", "model": context.model, "content": content}
+    stop = stop_delta(reason, stop_text, message.refusal or "")
+    return b'%b,%b,"usage":%b}' % (encode(head)[:-1], stop[1:-1], usage.messages_json(counts)), counts
+
+
 def _reasoning(message: chat.AnswerMessage, context: AnswerContext) -> list[dict[str, object]]:
+    """The thinking blocks: by the first of the three fields that says anything. Signatures stand in ``reasoning_details`` alone."""
     if not context.show_thinking:
         return []
-    blocks: list[dict[str, object]] = []
-    text = message.reasoning_content or message.reasoning
-    signature = ""
-    for detail in message.reasoning_details or ():
-        if detail.data:
-            blocks.append({"type": "redacted_thinking", "data": detail.data})
-        signature = detail.signature or signature
-    if not text:
-        text = "".join(detail.text or detail.summary or "" for detail in message.reasoning_details or ())
+    details = message.reasoning_details or []
+    text = message.reasoning_content or message.reasoning or ""
     if not text and isinstance(message.content, list):
-        text = "".join(tools.plain_text(part.thinking) for part in message.content if given(part.thinking))
-    if text or signature:
-        blocks.insert(0, {"type": "thinking", "thinking": text or "", "signature": signature})
-    return blocks
+        text = "".join(map(thinking_of, message.content))
+    if text and not (any(detail.signature for detail in details) and any(detail.text for detail in details)):
+        details = [chat.AnswerDetail(text=text), *(chat.AnswerDetail(signature=one.signature, data=one.data) for one in details)]
+    blocks: list[dict[str, object]] = []
+    pending = ""
+    for detail in details:
+        pending += detail.text or detail.summary or ""
+        if detail.signature:
+            blocks.append(_thinking(pending, detail.signature))
+            pending = ""
+        if detail.data:
+            blocks += [_thinking(pending)] if pending.strip() else []
+            blocks.append({"type": "redacted_thinking", "data": detail.data})
+            pending = ""
+    return [*blocks, _thinking(pending)] if pending.strip() else blocks
+
+
+def _thinking(text: str, signature: str = "") -> dict[str, object]:
+    return {"type": "thinking", "thinking": text, "signature": signature}
 
 
 def _texts(message: chat.AnswerMessage) -> list[dict[str, object]]:
     content = message.content
     text = content if isinstance(content, str) else "".join(part.text or part.refusal or "" for part in content or ())
     text += message.refusal or ""
-    return [{"type": "text", "text": text}] if text else []
+    return [{"type": "text", "text": text}] if text.strip() else []  # Anthropic refuses blank text when it comes back
 
 
 def _calls(message: chat.AnswerMessage, context: AnswerContext) -> list[dict[str, object]]:
     calls = list(message.tool_calls or ())
     if message.function_call is not None:
         calls.append(chat.Call(function=message.function_call))
-    return [_call(call, number, context) for number, call in enumerate(calls)]
+    said = [call for call in calls if name_of(call) or arguments_of(call).strip()]
+    ids: set[str] = set()
+    return [_call(call, number, ids, context) for number, call in enumerate(said)]
 
 
-def _call(call: chat.Call, number: int, context: AnswerContext) -> dict[str, object]:
-    name = (call.function.name if call.function is not None else call.custom.name if call.custom is not None else None) or ""
-    arguments = tools.decode_string(call.function.arguments) if call.function is not None and given(call.function.arguments) else ""
-    return {
-        "type": "tool_use",
-        "id": call.id or f"toolu_{context.seed}_{number}",
-        "name": context.names.get(name, name),
-        "input": parsed_arguments(arguments),
-    }
+def _call(call: chat.Call, number: int, ids: set[str], context: AnswerContext) -> dict[str, object]:
+    name, arguments = name_of(call), arguments_of(call)
+    if not name:
+        raise UpstreamGarbled("the upstream called a tool without its name")
+    call_id = call.id or f"toolu_{context.seed}_{number}"
+    if call_id in ids:  # results are told apart by the id
+        call_id = f"{call_id}_{number}"
+    ids.add(call_id)
+    given_input = Raw(encode({tools.WRAPPED: arguments})) if call.custom is not None else parsed_arguments(arguments)
+    return {"type": "tool_use", "id": call_id, "name": context.names.get(name, name), "input": given_input}
 
 
 # ---------------------------------------------------------------------------------------------------- Messages -> chat
 
 
 def answer_to_chat(body: bytes, context: AnswerContext) -> tuple[bytes, Counts]:
-    """A Messages answer as a chat completion; also its token counts. Raises as ``answer_to_messages`` does."""
-    answer = _decoded(messages.Answer, body)
-    if answer.type == "error" or answer.error is not None:
-        raise faults.understand(200, body)
-    if answer.content is None:
-        raise UpstreamGarbled("the upstream's answer has no content")
-    calls, schema_text = _tool_calls(answer.content, context)
-    text = "".join(block.text or "" for block in answer.content if block.type == "text") + schema_text
-    message: dict[str, object] = {"role": "assistant", "content": text or None}
-    _explain_refusal(message, answer)
+    """A Messages answer as a chat completion; also its token counts.
+
+    Blocks of the vendor's own tools and citations are lost. Raises as ``whole_message`` does, and ``UpstreamGarbled`` for a call without
+    the name of its tool.
+    """
+    answer = whole_message(legible(body))
+    content = answer.content or []
+    calls, schema_text = _tool_calls(content, context)
+    text = "".join(block.text or "" for block in content if block.type == "text") + schema_text
+    message: dict[str, object] = {"role": "assistant", "content": text or None, "refusal": None}
+    if answer.stop_reason == "refusal" and answer.stop_details is not None:
+        message["refusal"] = answer.stop_details.explanation
     if context.show_thinking:
-        _add_reasoning(message, answer.content)
+        _add_reasoning(message, content)
     if calls:
         message["tool_calls"] = calls
+    counts = usage.of_messages(answer.usage).repaired(context.input_tokens)
     reason = stops.finish_reason(answer.stop_reason, calls=bool(calls))
-    if schema_text and not calls and answer.stop_reason == "tool_use":
-        reason = "stop"
-    counts = usage.of_messages(answer.usage) if answer.usage is not None else Counts()
-    counts = counts.repaired(context.input_tokens)
     completion = {
         "id": completion_id(answer.id or "", context),
         "object": "chat.completion",
@@ -128,12 +189,6 @@ def answer_to_chat(body: bytes, context: AnswerContext) -> tuple[bytes, Counts]:
         "usage": Raw(usage.chat_json(counts)),
     }
     return encode(completion), counts
-
-
-def _explain_refusal(message: dict[str, object], answer: messages.Answer) -> None:
-    message["refusal"] = None
-    if answer.stop_reason == "refusal" and answer.stop_details is not None:
-        message["refusal"] = answer.stop_details.explanation
 
 
 def _add_reasoning(message: dict[str, object], content: list[messages.AnswerBlock]) -> None:
@@ -160,11 +215,13 @@ def _tool_calls(content: list[messages.AnswerBlock], context: AnswerContext) -> 
     for block in content:
         if block.type != "tool_use":
             continue
+        if not block.name:
+            raise UpstreamGarbled("the upstream called a tool without its name")
         arguments = text_of(compact(block.input)) if given(block.input) else "{}"
-        if block.name is not None and block.name == context.schema_tool:
+        if block.name == context.schema_tool:
             schema_text += arguments
             continue
-        name = context.names.get(block.name or "", block.name or "")
+        name = context.names.get(block.name, block.name)
         call_id = block.id or f"call_{context.seed}_{len(calls)}"
         if name in context.custom:
             calls.append({"id": call_id, "type": "custom", "custom": {"name": name, "input": tools.unwrapped(arguments)}})
@@ -173,33 +230,30 @@ def _tool_calls(content: list[messages.AnswerBlock], context: AnswerContext) -> 
     return calls, schema_text
 
 
-# ---------------------------------------------------------------------------------------------------- whole <-> streamed
+# ---------------------------------------------------------------------------------------------------- whole -> streamed
 
 
 def chat_as_stream(body: bytes) -> bytes:
-    """A whole chat completion as the stream of one chunk that says the same: for upstreams that answer JSON to a streaming request."""
-    if not is_object(body):
-        raise UpstreamGarbled("the upstream answered a streaming request with neither a stream nor a JSON object")
-    return sse.encode(body) + sse.encode(b"[DONE]")
+    """A whole chat completion as a stream of one chunk, whose choices hold a ``message`` still.
+
+    For upstreams that answer a streaming request with JSON. Raises ``UpstreamGarbled`` for what is no JSON object.
+    """
+    return sse.encode(legible(body)) + sse.encode(b"[DONE]")
 
 
 def messages_as_stream(body: bytes) -> bytes:
-    """A whole Messages answer as the stream that says the same."""
-    answer = _decoded(messages.Answer, body)
-    if answer.type == "error" or answer.error is not None:
-        raise faults.understand(200, body)
-    if answer.content is None:
-        raise UpstreamGarbled("the upstream's answer has no content")
+    """A whole Messages answer as the stream that says the same. Raises as ``whole_message`` does."""
+    body = legible(body)
+    whole_message(body)
     found = members(body)
     start = {name: value for name, value in found.items() if name not in ("content", "stop_reason", "stop_sequence", "stop_details")}
     start.update(content=Raw(b"[]"), stop_reason=Raw(b"null"), stop_sequence=Raw(b"null"))
     out = [_event("message_start", b'"message":%b' % encode(start))]
-    for index, block in enumerate(decode_lenient(list[Raw], bytes(found["content"]))):
-        out.extend(_block_events(index, block))
+    for index, block in enumerate(decoder(list[Raw]).decode(found["content"])):
+        out.extend(block_events(index, block))
     stop = {name: found[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in found}
-    stop.setdefault("stop_reason", Raw(b"null"))
-    usage_raw = bytes(found["usage"]) if "usage" in found and given(found["usage"]) else b"{}"
-    out.append(_event("message_delta", b'"delta":%b,"usage":%b' % (encode(stop), usage_raw)))
+    said = bytes(found["usage"]) if "usage" in found else b"null"
+    out.append(_event("message_delta", b'"delta":%b,"usage":%b' % (encode(stop), said)))
     out.append(_event("message_stop", b""))
     return b"".join(out)
 
@@ -209,7 +263,7 @@ def _event(kind: str, rest: bytes) -> bytes:
 
 
 #: Of a block that is streamed: the member that deltas carry, the delta that does, and what stands in the block's start instead.
-_STREAMED = {
+_STREAMED: Final = {
     "text": (("text", b'{"type":"text_delta","text":%b}', b'""'),),
     "thinking": (
         ("thinking", b'{"type":"thinking_delta","thinking":%b}', b'""'),
@@ -219,13 +273,12 @@ _STREAMED = {
 }
 
 
-def _block_events(index: int, raw: Raw) -> list[bytes]:
-    block = members(raw)
-    kind = text_of(block["type"]).strip('"') if "type" in block else ""
-    start, deltas = dict(block), []
-    for name, delta, empty in _STREAMED.get(kind, ()):
-        value = block.get(name)
-        start[name] = Raw(empty)
+def block_events(index: int, raw: Raw) -> list[bytes]:
+    """The frames of one block of a whole answer."""
+    start: dict[str, Raw] = members(raw)
+    deltas = []
+    for name, delta, empty in _STREAMED.get(decode_lenient(messages.AnswerBlock, bytes(raw)).type, ()):
+        value, start[name] = start.get(name), Raw(empty)
         if value is None or bytes(value) in (b'""', b"{}", b"null"):
             continue
         carried = encode(text_of(compact(value))) if name == "input" else bytes(value)

@@ -11,7 +11,7 @@ from core.translate.loss import Losses, asks
 from core.translate.naming import ToolNames
 from core.translate.tools import ToolChanges, kept_mark
 from core.wire import chat, messages
-from core.wire.codec import ABSENT, compact, given, text_of
+from core.wire.codec import compact, given, text_of
 
 _Part = TypeVar("_Part", bound=chat.TextPart | chat.ImagePart | chat.FilePart)
 
@@ -50,7 +50,7 @@ class Blocks:
         return self.marked(chat.TextPart(block.text), block.cache_control)
 
     def check_citations(self, block: messages.Text | messages.SearchResult, path: str) -> None:
-        if block.citations is not ABSENT and asks(block.citations):
+        if asks(block.citations):
             self.losses.drop(f"{path}.citations", "citations", "a chat message holds none")
 
     def marked(self, part: _Part, mark: messages.CacheControl | None) -> _Part:

@@ -3,8 +3,8 @@
 What chat demands and Messages does not: every ``tool`` message right behind the assistant message that called, one for each call, before
 anything else of the user's. So a run of turns between two assistant turns is laid out anew: results first, then the user's own content.
 
-What a turn becomes depends on the turns before it, never on those behind it (but for instructions that expire, and those that are folded into
-the turn before): a conversation that grows keeps its translated beginning, byte for byte, and with it the upstream's prefix cache.
+What a turn becomes depends on the turns before it, never on those behind it (but for instructions that expire, and those that are folded
+into the turn before): a conversation that grows keeps its translated beginning, byte for byte, and with it the upstream's prefix cache.
 """
 
 from __future__ import annotations
@@ -130,9 +130,11 @@ class Conversation:
         self._answer_open_calls()
         for number, blocks in zip(run, rest, strict=True):
             turn, path = turns[number], f"messages[{number}]"
+            self._check_extras(turn, path)
             if turn.role == "user":
-                self._add_user(turn, blocks, path, hoisted)
-                hoisted = []
+                if blocks or hoisted or isinstance(turn.content, str):
+                    self._add_user(turn, blocks, path, hoisted)
+                    hoisted = []
             elif turn.role == "system":
                 self._add_instructions(turn, path, expired=turn.clear_at == "next_user_message" and last_user > number)
             else:
@@ -164,7 +166,6 @@ class Conversation:
 
     def _add_user(self, turn: messages.Turn, blocks: list[tuple[int, messages.Block]], path: str, hoisted: list[chat.Part]) -> None:
         """A user turn without the results that are written already; first of all what those could not hold."""
-        self._check_extras(turn, path)
         parts = hoisted
         if isinstance(turn.content, str):
             parts.append(chat.TextPart(turn.content))
@@ -176,10 +177,11 @@ class Conversation:
             self.turns.append(chat.Turn("user", _plain(kept)))
 
     def _check_extras(self, turn: messages.Turn, path: str) -> None:
-        if turn.clear_at is not None:
-            self.losses.drop(f"{path}.clear_at", "clear_at", "means something in system turns only")
-        if turn.output_config is not None:
-            self.losses.drop(f"{path}.output_config", "output_config", "means something in system turns only")
+        if turn.clear_at is None and turn.output_config is None:
+            return
+        for name in ("clear_at", "output_config") if turn.role != "system" else ():
+            if getattr(turn, name) is not None:
+                self.losses.drop(f"{path}.{name}", name, "means something in system turns only")
 
     def _orphan(self, block: messages.ToolResult, path: str) -> list[chat.Part]:
         """A result whose call is gone (or was answered already): it goes to the user's turn, where no pairing is asked for."""
@@ -190,6 +192,9 @@ class Conversation:
     # ------------------------------------------------------------------ tool results
 
     def _add_result(self, block: messages.ToolResult, there: str, path: str, hoisted: list[chat.Part]) -> None:
+        if isinstance(block.content, str) and not block.is_error and (block.cache_control is None or not self.blocks.keeps_marks):
+            self.turns.append(chat.Turn("tool", block.content, tool_call_id=there))  # what most results are
+            return
         parts = self._result_parts(block, path, references=self.dialect.tool_references)
         if self.dialect.result_images is ResultImages.USER and not all(isinstance(part, _STAYS) for part in parts):
             hoisted.extend(part for part in parts if not isinstance(part, _STAYS))

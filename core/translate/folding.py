@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from msgspec import Raw
 
 from core.dialects import Protocol
-from core.errors import ProxyError, UpstreamFailed, UpstreamGarbled
-from core.translate import faults, usage
-from core.translate.usage import Counts
+from core.errors import ProxyError, UpstreamFailed
+from core.translate import faults
+from core.translate.calls import arguments_of, name_of
 from core.wire import chat, messages, sse
-from core.wire.codec import decode_lenient, decoder, encode, given, is_object, whole_number
+from core.wire.codec import decode_lenient, decoder, encode, given, is_object, members, whole_number
 
 
 def fold(wire: Protocol, stream: bytes) -> bytes:
@@ -19,14 +19,18 @@ def fold(wire: Protocol, stream: bytes) -> bytes:
 
     Raises ``UpstreamSaid`` when the stream ends in an error, ``UpstreamFailed`` when it does not end.
     """
-    frames = sse.Decoder(limit=len(stream) + 1)
-    found = frames.feed(stream) + frames.close()
-    datas = [frame.data for frame in found]
+    frames = sse.Decoder(limit=len(stream) + 1).feed(stream)
+    datas = [frame.data for frame in frames]
     return _fold_messages(datas) if wire is Protocol.ANTHROPIC else _fold_chat(datas)
 
 
 def _unfinished() -> ProxyError:
     return UpstreamFailed("the upstream closed its stream before the answer was complete")
+
+
+def _known(raw: Raw) -> dict[str, Raw]:
+    """The members of an object that are not null; none of a null."""
+    return {name: value for name, value in members(raw).items() if given(value)} if given(raw) else {}
 
 
 # ---------------------------------------------------------------------------------------------------- Messages
@@ -36,47 +40,52 @@ def _unfinished() -> ProxyError:
 class _Block:
     members: dict[str, object]
     text: list[str] = field(default_factory=list)
+    citations: list[Raw] = field(default_factory=list)
     signature: str = ""
+
+    def take(self, delta: messages.Delta) -> None:
+        self.text.append(delta.text or delta.thinking or delta.partial_json or "")
+        self.signature = delta.signature or self.signature
+        if given(delta.citation):
+            self.citations.append(delta.citation)
+
+    def whole(self) -> dict[str, object]:
+        kind, text = self.members.get("type"), "".join(self.text)
+        whole = dict(self.members)
+        if kind in ("text", "thinking"):
+            whole[kind] = f"{whole.get(kind) or ''}{text}"
+        elif text.strip():
+            whole["input"] = Raw(text.encode()) if is_object(text) else {"_raw": text}
+        if self.signature:
+            whole["signature"] = self.signature
+        if self.citations:
+            whole["citations"] = self.citations
+        return whole
 
 
 def _fold_messages(datas: list[bytes]) -> bytes:
-    head: dict[str, Raw] | None = None
+    head: dict[str, Raw] = {}
     blocks: list[_Block] = []
-    counts, stop = Counts(), None
+    usage: dict[str, Raw] = {}
+    stop: dict[str, Raw] = {}
     for data in datas:
         event = decode_lenient(messages.Event, data)
-        if event.type == "message_start" and event.message is not None:
-            head = decoder(dict[str, Raw]).decode(bytes(decoder(dict[str, Raw]).decode(data)["message"]))
-            counts = usage.of_messages(event.message.usage or messages.Usage())
-        elif event.type == "content_block_start" and event.content_block is not None:
-            raw = decoder(dict[str, Raw]).decode(data)["content_block"]
-            blocks.append(_Block(decoder(dict[str, object]).decode(bytes(raw))))
-        elif event.type == "content_block_delta" and event.delta is not None and blocks:
-            delta = event.delta
-            blocks[-1].text.append(delta.text or delta.thinking or delta.partial_json or "")
-            blocks[-1].signature += delta.signature or ""
+        if event.type == "message_start":
+            head = members(members(data)["message"])
+            usage = members(head["usage"])
+        elif event.type == "content_block_start":
+            blocks.append(_Block(decoder(dict[str, object]).decode(members(data)["content_block"])))
+        elif event.type == "content_block_delta" and event.delta is not None:
+            blocks[-1].take(event.delta)
         elif event.type == "message_delta":
-            stop = decoder(dict[str, Raw]).decode(bytes(decoder(dict[str, Raw]).decode(data)["delta"]))
-            counts = counts.overlaid(usage.of_messages(event.usage or messages.Usage()))
+            stop = members(members(data)["delta"])
+            usage |= _known(event.usage)
+        elif event.type == "message_stop":
+            content = Raw(encode([block.whole() for block in blocks]))
+            return encode({**head, "content": content, **stop, "usage": usage})
         elif event.type == "error":
             raise faults.understand(200, data)
-    if head is None or stop is None:
-        raise _unfinished()
-    whole = {**head, "content": Raw(encode([_whole_block(block) for block in blocks])), **stop, "usage": Raw(usage.messages_json(counts))}
-    return encode(whole)
-
-
-def _whole_block(block: _Block) -> dict[str, object]:
-    kind, text = block.members.get("type"), "".join(block.text)
-    whole = dict(block.members)
-    if kind == "text":
-        whole["text"] = f"{whole.get('text') or ''}{text}"
-    elif kind == "thinking":
-        whole["thinking"] = f"{whole.get('thinking') or ''}{text}"
-        whole["signature"] = block.signature or whole.get("signature", "")
-    elif text.strip():
-        whole["input"] = Raw(text.encode()) if is_object(text) else {"_raw": text}
-    return whole
+    raise _unfinished()
 
 
 # ---------------------------------------------------------------------------------------------------- chat
@@ -91,12 +100,15 @@ class _Message:
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
     finish: str | None = None
 
-    def take(self, delta: chat.AnswerMessage) -> None:
+    def take(self, choice: chat.Choice, raw: dict[str, Raw]) -> None:
+        self.finish = choice.finish_reason or self.finish
+        delta = choice.delta or chat.AnswerMessage()
         if isinstance(delta.content, str):
             self.content.append(delta.content)
         self.reasoning.append(delta.reasoning_content or delta.reasoning or "")
         self.refusal.append(delta.refusal or "")
-        self.details.extend(Raw(encode(detail)) for detail in delta.reasoning_details or ())
+        if delta.reasoning_details:
+            self.details += decoder(list[Raw]).decode(members(raw["delta"])["reasoning_details"])
         for position, call in enumerate(delta.tool_calls or ()):
             self._take_call(call, position)
 
@@ -105,12 +117,8 @@ class _Message:
         whole = self.calls.setdefault(position if index is None else index, {"id": "", "type": "", "name": "", "text": ""})
         whole["id"] += call.id or ""
         whole["type"] += call.type or ""
-        if call.function is not None:
-            whole["name"] += call.function.name or ""
-            whole["text"] += decoder(str).decode(bytes(call.function.arguments)) if given(call.function.arguments) else ""
-        if call.custom is not None:
-            whole["name"] += call.custom.name or ""
-            whole["text"] += call.custom.input or ""
+        whole["name"] += name_of(call)
+        whole["text"] += arguments_of(call)
 
     def whole(self) -> dict[str, object]:
         refusal = "".join(self.refusal)
@@ -125,34 +133,31 @@ class _Message:
 
 
 def _whole_call(call: dict[str, str]) -> dict[str, object]:
-    if call["type"] == "custom":
-        return {"id": call["id"], "type": "custom", "custom": {"name": call["name"], "input": call["text"]}}
-    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["text"]}}
+    member, body = ("custom", "input") if call["type"] == "custom" else ("function", "arguments")
+    return {"id": call["id"], "type": member, member: {"name": call["name"], body: call["text"]}}
 
 
 def _fold_chat(datas: list[bytes]) -> bytes:
-    message = _Message()
-    first: chat.Completion | None = None
-    usage_raw: Raw | None = None
+    choices: dict[int, _Message] = {}
+    head: dict[str, Raw] = {}
+    usage: dict[str, Raw] = {}
     for data in datas:
         if data == b"[DONE]":
             break
         chunk = decode_lenient(chat.Completion, data)
-        if given(chunk.error):
+        if chunk.says_error():
             raise faults.understand(200, data)
-        first = first or chunk
-        if chunk.usage is not None:
-            usage_raw = decoder(dict[str, Raw]).decode(data)["usage"]
-        for choice in (chunk.choices or ())[:1]:
-            message.finish = choice.finish_reason or message.finish
-            if choice.delta is not None:
-                message.take(choice.delta)
+        found = members(data)
+        head = head or found
+        usage |= _known(chunk.usage)
+        for choice, raw in zip(chunk.choices or (), decoder(list[dict[str, Raw]]).decode(found["choices"]), strict=True):
+            choices.setdefault(whole_number(choice.index) or 0, _Message()).take(choice, raw)
     else:
         raise _unfinished()
-    if first is None:
-        raise UpstreamGarbled("the upstream's stream held no answer")
-    whole: dict[str, object] = {"id": first.id, "object": "chat.completion", "created": first.created, "model": first.model}
-    whole["choices"] = [{"index": 0, "message": message.whole(), "logprobs": None, "finish_reason": message.finish or "stop"}]
-    if usage_raw is not None:
-        whole["usage"] = usage_raw
-    return encode(whole)
+    whole: dict[str, object] = {**head, "object": "chat.completion"}
+    whole["choices"] = [
+        {"index": number, "message": message.whole(), "logprobs": None, "finish_reason": message.finish}
+        for number, message in sorted(choices.items())
+    ]
+    whole.pop("usage", None)
+    return encode({**whole, "usage": usage} if usage else whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.wire import messages
-from core.wire.codec import decode_lenient, given
+from core.wire.codec import ABSENT, value_of
 
 #: Members that say something to a reader, in the order in which they are shown. Encrypted ones, ids and counts say nothing.
 _TEXTS: Final = ("title", "url", "text", "stdout", "stderr", "tool_name")
@@ -37,7 +37,7 @@ def found_tools(block: messages.ToolSearchToolResult) -> list[str]:
 
 
 def _content(block: messages.ServerResult) -> object:
-    return decode_lenient(object, bytes(block.content)) if given(block.content) else None
+    return value_of(block.content) if block.content is not ABSENT else None
 
 
 def _render(value: object) -> str:

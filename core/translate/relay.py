@@ -1,160 +1,68 @@
-"""Streams whose wire is the client's own: passed on frame by frame, byte for byte, and mended only where a client would break.
+"""Answers of Messages for a client of Messages: passed on byte for byte, and mended only where a client would break.
 
-What is changed: the model's name (the client's own is echoed), usage that reports no prompt, members without which the SDKs fail, block and
-call numbers that do not count from 0, a missing end. What has no place in the grammar is left out and counted. A cut stream ends in an error.
+What is changed: the model's name (the client's own is echoed), usage that reports no prompt or no numbers, members without which the SDKs
+fail, block numbers that do not count from 0, a missing end. What has no place in the grammar is left out and counted. A cut stream ends in
+an error.
 """
 
 from __future__ import annotations
 
-import enum
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
-import msgspec
 from msgspec import Raw
 
 from core.dialects import Protocol
-from core.errors import ProxyError, UpstreamFailed, UpstreamGarbled
-from core.translate import faults, stops, usage
+from core.errors import BadRequest, ProxyError, UpstreamFailed, UpstreamGarbled
+from core.translate import stops, usage
+from core.translate.answers import block_events, legible, whole_completion, whole_message
 from core.translate.context import AnswerContext
-from core.translate.stream_to_messages import message_id
-from core.translate.usage import Counts
+from core.translate.machine import BLOCKS, MessagesReader, State, can_pass
+from core.translate.stream_to_messages import message_id, start_event
 from core.wire import chat, messages, sse
-from core.wire.codec import decode_lenient, encode, given, members
+from core.wire.codec import ABSENT, decoder, encode, given, is_object, members
 from core.wire.envelope import Envelope
+from core.wire.sse import Frame
 
-
-class State(enum.Enum):
-    """Where a Messages stream stands."""
-
-    WAITING = "waiting"
-    BETWEEN = "between"
-    OPEN = "open"  # a content block is open
-    STOPPED = "stopped"  # message_delta with its stop_reason was passed on
-    ENDED = "ended"
-
-
-#: type of a block -> the deltas it takes. A block of another type takes any.
+#: type of a block -> the deltas it takes. A block of any other type takes any.
 FITTING: Final = {
     "text": ("text_delta", "citations_delta"),
     "thinking": ("thinking_delta", "signature_delta"),
+    "redacted_thinking": (),
     "tool_use": ("input_json_delta",),
+    "server_tool_use": ("input_json_delta",),
+    "mcp_tool_use": ("input_json_delta",),
+    "compaction": ("compaction_delta",),
 }
-#: delta -> the block it stands for when its content_block_start is missing.
-IMPLIED: Final = {"text_delta": b'{"type":"text","text":""}', "thinking_delta": b'{"type":"thinking","thinking":"","signature":""}'}
+#: delta -> the block it stands for where none that takes it is open.
+_IMPLIED: Final = {"text_delta": "text", "thinking_delta": "thinking"}
+#: The blocks whose text has the name of their type: what such a block has to have when it starts.
+_EMPTY: Final = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}}
+_CALLS: Final = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
-class MessagesRelay:
-    """A Messages stream for a Messages client. Interface and laws as of the translating machines."""
+class MessagesRelay(MessagesReader):
+    """A Messages stream for a Messages client."""
+
+    CLIENT: ClassVar = Protocol.ANTHROPIC
 
     def __init__(self, context: AnswerContext) -> None:
-        self.context = context
-        self.state = State.WAITING
-        self.error: ProxyError | None = None
-        self.counts = Counts()
-        self.skipped = 0
-        self._frames = sse.Decoder()
-        self._out: list[bytes] = []
+        super().__init__(context)
         self._index = -1  # of the open or last block, as the client counts
         self._upstream_index: int | None = None
-        self._kind = ""
+        self._kind = ""  # of the open or last block
+        self._input: list[str] = []  # what was streamed of its input
+        self._space = ""  # white space before that
         self._called = False
+        self._told = usage.NOTHING  # what the client knows of the counts
 
-    @property
-    def started(self) -> bool:
-        """Whether anything has been written."""
-        return self.state is not State.WAITING
+    # ------------------------------------------------------------------ writing
 
-    @property
-    def finished(self) -> bool:
-        """Whether the answer is over, well or not."""
-        return self.state is State.ENDED or self.error is not None
-
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes of the upstream's stream; returns what goes to the client."""
-        if self.finished:
-            return b""
-        try:
-            for frame in self._frames.feed(data):
-                self._take(frame)
-                if self.finished:
-                    break
-        except ProxyError as error:
-            self.fail(error)
-        return self._written()
-
-    def close(self) -> bytes:
-        """The upstream's body is over. Without a stop_reason that is a failure."""
-        if self.finished:
-            return b""
-        try:
-            for frame in self._frames.close():
-                self._take(frame)
-            if not self.finished:
-                if self.state is not State.STOPPED:
-                    raise UpstreamFailed("the upstream closed its stream before the answer was complete")
-                self._say("message_stop", b'{"type":"message_stop"}')
-                self.state = State.ENDED
-        except ProxyError as error:
-            self.fail(error)
-        return self._written()
-
-    def fail(self, error: ProxyError) -> None:
-        """End the answer with an error: its event, or nothing when nothing was written yet."""
-        if self.finished:
-            return
-        self.error = error
-        if self.state is State.WAITING:
-            return
-        self._stop_block()
-        self._out.append(faults.event_of(Protocol.ANTHROPIC, error))
-        self.state = State.ENDED
-
-    def abort(self, error: ProxyError) -> bytes:
-        """``fail`` from outside: returns the bytes that end the client's stream, the error event even when nothing was written."""
-        if self.finished:
-            return b""
-        self.fail(error)
-        return self._written() or faults.event_of(Protocol.ANTHROPIC, error)
-
-    def _written(self) -> bytes:
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
-
-    # ------------------------------------------------------------------ frames
-
-    def _take(self, frame: sse.Frame) -> None:
-        try:
-            event = decode_lenient(messages.Event, frame.data)
-        except msgspec.DecodeError:
-            self.skipped += frame.data != b"[DONE]"
-            return
-        match event.type:
-            case "content_block_delta":
-                self._take_delta(event, frame)
-            case "content_block_start":
-                self._take_block(event, frame)
-            case "content_block_stop":
-                self._take_stop(frame)
-            case "message_start":
-                self._take_start(event, frame)
-            case "message_delta":
-                self._take_message_delta(event, frame)
-            case "message_stop":
-                self._take_end(frame)
-            case "error":
-                raise faults.understand(200, frame.data)
-            case _ if self.started or event.type == "ping":
-                self._pass(frame, event.type)
-            case _:
-                self.skipped += 1
-
-    def _pass(self, frame: sse.Frame, kind: str, index: int | None = None) -> None:
-        """The frame as it came; anew when its event line is missing or its block has another number here."""
-        if index is not None:
-            self._say(kind, encode({**members(frame.data), "index": index}))
-        elif frame.event == kind.encode():
+    def _pass(self, frame: Frame, kind: str, *, renumber: bool = False) -> None:
+        """The frame as it came; anew where its event line is missing or wrong, or where its block has another number here."""
+        if renumber:
+            self._say(kind, encode({**members(frame.data), "index": self._index}))
+        elif frame.event == kind.encode() and can_pass(frame):
             self._out.append(frame.raw)
         else:
             self._say(kind, frame.data)
@@ -162,146 +70,270 @@ class MessagesRelay:
     def _say(self, kind: str, data: bytes) -> None:
         self._out.append(sse.encode(data, kind.encode()))
 
-    def _take_start(self, event: messages.Event, frame: sse.Frame) -> None:
-        if self.started:
-            raise UpstreamGarbled("the upstream began a second answer in the same stream")
+    # ------------------------------------------------------------------ the beginning
+
+    def _take_start(self, event: messages.Event, frame: Frame) -> None:
         message = event.message or messages.Answer()
-        self.counts = usage.of_messages(message.usage or messages.Usage())
-        changes = self._mended_start(message)
-        self.state = State.BETWEEN
-        if not changes:
-            self._pass(frame, "message_start")
-            return
+        self.counts = usage.of_messages(message.usage)
+        counts = self.counts.repaired(self.context.input_tokens)
+        self._told = replace(counts, output=counts.output or 0)
         found = members(members(frame.data)["message"]) if event.message is not None else {}
-        self._say("message_start", encode({"type": "message_start", "message": {**found, **changes}}))
+        self.state = State.BETWEEN
+        if changes := self._mended_start(message):
+            self._say("message_start", encode({**members(frame.data), "message": {**found, **changes}}))
+        else:
+            self._pass(frame, "message_start")
+        if message.content:  # a server that sends the whole answer in its first event
+            for number, block in enumerate(decoder(list[Raw]).decode(found["content"])):
+                for one in sse.Decoder().feed(b"".join(block_events(number, block))):
+                    self._take(one)
 
     def _mended_start(self, message: messages.Answer) -> dict[str, object]:
         """What has to stand in ``message`` instead of, or beside, what the upstream says."""
-        changes: dict[str, object] = {}
-        if message.model != self.context.model:
-            changes["model"] = self.context.model
-        if message.id is None:
+        facts = {"type": (message.type, "message"), "role": (message.role, "assistant"), "model": (message.model, self.context.model)}
+        changes: dict[str, object] = {name: wanted for name, (found, wanted) in facts.items() if found != wanted}
+        if not message.id:
             changes["id"] = message_id("", self.context)
-        for name, value in (("type", "message"), ("role", "assistant"), ("content", [])):
-            if getattr(message, name) is None:
-                changes[name] = value
-        if self.counts.input is None or self.counts.output is None or (self.counts.prompt == 0 and self.context.input_tokens > 0):
-            repaired = replace(self.counts.repaired(self.context.input_tokens), output=self.counts.output or 0)
-            changes["usage"] = Raw(usage.messages_json(repaired))
+        if message.content is None or message.content:
+            changes["content"] = []
+        if message.stop_reason is not None:
+            changes["stop_reason"] = None
+        if not usage.is_tidy_messages(message.usage, start=True) or self.counts.prompt != self._told.prompt:
+            changes["usage"] = usage.mended(message.usage, usage.messages_json(self._told))
         return changes
 
     def _begin(self) -> None:
         if not self.started:
-            start = {"id": message_id("", self.context), "type": "message", "role": "assistant", "model": self.context.model, "content": []}
-            counts = Raw(usage.messages_json(Counts(input=self.context.input_tokens, output=0)))
-            whole = {**start, "stop_reason": None, "stop_sequence": None, "usage": counts}
-            self._say("message_start", encode({"type": "message_start", "message": whole}))
+            self._told = usage.Counts(self.context.input_tokens, output=0)
+            self._say("message_start", start_event(message_id("", self.context), self._told, self.context))
             self.state = State.BETWEEN
 
     # ------------------------------------------------------------------ blocks
 
-    def _take_block(self, event: messages.Event, frame: sse.Frame) -> None:
-        if event.content_block is None or self.state is State.STOPPED:
+    def _take_block(self, event: messages.Event, frame: Frame) -> None:
+        block = event.content_block
+        if block is None or not block.type or self.state is State.STOPPED:
             self.skipped += 1
             return
+        if block.type in _CALLS and not block.name:
+            raise UpstreamGarbled("the upstream called a tool without its name")
         self._begin()
-        self._stop_block()
-        self._open(event.content_block.type, event.index)
-        self._pass(frame, "content_block_start", None if event.index == self._index else self._index)
+        self._open(block.type, event.index)
+        found = members(members(frame.data)["content_block"])
+        if changes := self._mended_block(block, found):
+            whole = {**members(frame.data), "index": self._index, "content_block": {**found, **changes}}
+            self._say("content_block_start", encode(whole))
+        else:
+            self._pass(frame, "content_block_start", renumber=event.index != self._index)
 
     def _open(self, kind: str, upstream_index: int | None) -> None:
+        self._stop_block()
+        self._check_input(cut=False)
         self._index += 1
         self._upstream_index = upstream_index
         self._kind = kind
+        self._input, self._space = [], ""
         self._called = self._called or kind == "tool_use"
-        self.state = State.OPEN
+        self.state = BLOCKS.get(kind, State.OTHER)
 
-    def _take_delta(self, event: messages.Event, frame: sse.Frame) -> None:
-        kind = event.delta.type if event.delta is not None else None
-        if self.state in (State.WAITING, State.BETWEEN) and kind in IMPLIED:
-            self._begin()
-            self._open(kind.removesuffix("_delta"), event.index)
-            self._say("content_block_start", b'{"type":"content_block_start","index":%d,"content_block":%b}' % (self._index, IMPLIED[kind]))
-        fits = self.state is State.OPEN and event.index == self._upstream_index and kind in FITTING.get(self._kind, (kind,))
-        if not fits:
+    def _mended_block(self, block: messages.AnswerBlock, found: dict[str, Raw]) -> dict[str, object]:
+        """What has to stand in a block's start instead of, or beside, what the upstream says."""
+        changes: dict[str, object] = {}
+        if block.type in _EMPTY and not given(found.get(block.type, ABSENT)):
+            changes[block.type] = ""
+        if block.type in _CALLS:
+            if not block.id:
+                changes["id"] = f"toolu_{self.context.seed}_{self._index}"
+            if not is_object(bytes(block.input)):
+                changes["input"] = {"_raw": block.input} if given(block.input) and bytes(block.input) != b'""' else {}
+        return changes
+
+    def _take_delta(self, event: messages.Event, frame: Frame) -> None:
+        delta = event.delta
+        if delta is None or not delta.type or self.state is State.STOPPED:
             self.skipped += 1
             return
-        self._pass(frame, "content_block_delta", None if event.index == self._index else self._index)
+        kind, text = delta.type, delta.text if delta.type == "text_delta" else delta.thinking
+        if not self._is_open or kind not in FITTING.get(self._kind, (kind,)):
+            if kind not in _IMPLIED or text is None:
+                self.skipped += 1
+                return
+            if not text.strip():
+                return  # parsers leave line ends between blocks
+            self._imply(_IMPLIED[kind], event.index)
+        if kind in _IMPLIED and text is None:
+            self.skipped += 1
+        elif kind == "input_json_delta":
+            self._take_input(delta.partial_json, event, frame)
+        else:
+            self._pass(frame, "content_block_delta", renumber=event.index != self._index)
 
-    def _take_stop(self, frame: sse.Frame) -> None:
-        if self.state is not State.OPEN:
+    def _imply(self, kind: str, upstream_index: int | None) -> None:
+        """Open a block whose content_block_start is missing."""
+        self._begin()
+        self._open(kind, upstream_index)
+        start = {"type": "content_block_start", "index": self._index, "content_block": {"type": kind, **_EMPTY[kind]}}
+        self._say("content_block_start", encode(start))
+
+    def _take_input(self, text: str | None, event: messages.Event, frame: Frame) -> None:
+        if text is None or event.index not in (None, self._upstream_index):
+            self.skipped += 1  # pieces of another call would spoil this one
+            return
+        if text and not self._input:
+            self._space += text  # white space alone is no input, and clients would try to read it
+            if not self._space.strip():
+                return
+            if self._space != text:
+                delta = {"type": "input_json_delta", "partial_json": self._space}
+                frame = Frame(frame.event, encode({**members(frame.data), "delta": delta}), b"")
+        if text:
+            self._input.append(text)
+        self._pass(frame, "content_block_delta", renumber=event.index != self._index)
+
+    @property
+    def _is_open(self) -> bool:
+        return self.state not in (State.WAITING, State.BETWEEN, State.STOPPED)
+
+    def _take_stop(self, event: messages.Event, frame: Frame) -> None:
+        if not self._is_open or event.index not in (None, self._upstream_index):
             self.skipped += 1
             return
-        self._pass(frame, "content_block_stop", None if self._upstream_index == self._index else self._index)
+        self._pass(frame, "content_block_stop", renumber=event.index != self._index)
         self.state = State.BETWEEN
 
     def _stop_block(self) -> None:
-        if self.state is State.OPEN:
+        if self._is_open:
             self._say("content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index)
             self.state = State.BETWEEN
 
+    def _check_input(self, *, cut: bool) -> None:
+        """Input that went out already and turns out to be no JSON object cannot be taken back: the answer fails. A cut is no fault."""
+        if self._input and not cut and not is_object("".join(self._input)):
+            raise UpstreamGarbled("the upstream sent arguments for a tool that are not a JSON object")
+
+    def _take_other(self, kind: str, frame: Frame) -> None:
+        if self.started:
+            self._pass(frame, kind)
+        else:
+            self.skipped += kind != "ping"
+
     # ------------------------------------------------------------------ the end
 
-    def _take_message_delta(self, event: messages.Event, frame: sse.Frame) -> None:
-        if event.usage is not None:
-            self.counts = self.counts.overlaid(usage.of_messages(event.usage))
-        if event.delta is None or event.delta.stop_reason is None or self.state is State.STOPPED:
+    def _take_message_delta(self, event: messages.Event, frame: Frame) -> None:
+        self.counts = usage.of_messages(event.usage, self.counts)
+        if event.delta is None or not event.delta.stop_reason or self.state is State.STOPPED:
             return  # usage alone: it is said with the stop_reason
+        if event.delta.stop_reason in stops.FAILURES:
+            raise UpstreamFailed(f'the upstream broke off its answer (stop_reason "{event.delta.stop_reason}")')
         self._begin()
         self._stop_block()
-        said = usage.of_messages(event.usage or messages.Usage())
-        if said.output is None or said.input == 0 == said.prompt < self.counts.repaired(self.context.input_tokens).prompt:
-            repaired = self.counts.repaired(self.context.input_tokens)
-            self._say("message_delta", encode({**members(frame.data), "usage": Raw(usage.messages_json(repaired))}))
+        self._check_input(cut=event.delta.stop_reason in stops.CUTTING)
+        self._check_calls(event.delta.stop_reason, called=self._called)
+        if changes := self._mended_end(event, event.delta.stop_reason, frame):
+            self._say("message_delta", encode({**members(frame.data), **changes}))
         else:
             self._pass(frame, "message_delta")
         self.state = State.STOPPED
 
-    def _take_end(self, frame: sse.Frame) -> None:
-        if self.state is State.WAITING:
-            raise UpstreamGarbled("the upstream's stream held no answer")
-        self._stop_block()
-        if self.state is not State.STOPPED:
-            reason = stops.stop_reason(None, calls=self._called, refused=False)
-            counts = usage.messages_json(self.counts.repaired(self.context.input_tokens))
-            data = b'{"type":"message_delta","delta":{"stop_reason":%b,"stop_sequence":null},"usage":%b}' % (encode(reason), counts)
-            self._say("message_delta", data)
+    def _mended_end(self, event: messages.Event, said: str, frame: Frame) -> dict[str, object]:
+        """What has to stand in a message_delta instead of, or beside, what the upstream says."""
+        changes: dict[str, object] = {}
+        reason = stops.known_stop_reason(said, calls=self._called)
+        if reason != said:
+            changes["delta"] = {**members(members(frame.data)["delta"]), "stop_reason": reason}
+        counts = self.counts.repaired(self.context.input_tokens)
+        heard = self._told.overlaid(usage.of_messages(event.usage))
+        if not usage.is_tidy_messages(event.usage, start=False) or heard != counts:
+            changes["usage"] = usage.mended(event.usage, usage.messages_json(counts))
+        return changes
+
+    def _has_finish(self) -> bool:
+        return self.state is State.STOPPED
+
+    def _take_message_stop(self, frame: Frame) -> None:
+        self._finish()
         self._pass(frame, "message_stop")
         self.state = State.ENDED
+
+    def _end(self) -> None:
+        self._finish()
+        self._say("message_stop", b'{"type":"message_stop"}')
+        self.state = State.ENDED
+
+    def _finish(self) -> None:
+        """The message_delta, where the upstream left it out."""
+        if self.state is State.STOPPED:
+            return
+        if self._index < 0:
+            raise UpstreamGarbled("the upstream's stream held no answer")
+        self._stop_block()
+        self._check_input(cut=False)
+        reason = stops.stop_reason(None, calls=self._called, refused=False)
+        counts = usage.messages_json(self.counts.repaired(self.context.input_tokens))
+        data = b'{"type":"message_delta","delta":{"stop_reason":%b,"stop_sequence":null},"usage":%b}' % (encode(reason), counts)
+        self._say("message_delta", data)
+
+    def _error_frame(self, error: ProxyError) -> bytes:
+        self._stop_block()
+        return super()._error_frame(error)
 
 
 # ---------------------------------------------------------------------------------------------------- whole answers
 
 
-def relay_answer(body: bytes, wire: Protocol, context: AnswerContext) -> tuple[bytes, Counts]:
-    """A whole answer for a client of the same wire: as it came, but for the model's name. Also its token counts.
+def relay_answer(body: bytes, wire: Protocol, context: AnswerContext) -> tuple[bytes, usage.Counts]:
+    """A whole answer for a client of the same wire: as it came, but for the model's name and what clients cannot read. Also its counts.
 
-    Raises ``UpstreamSaid`` for an error inside a good status, ``UpstreamGarbled`` for what is no answer of that wire.
+    Raises ``UpstreamSaid`` for an error inside a good status, ``UpstreamGarbled`` for what is no answer of that wire, ``UpstreamFailed``
+    for an answer that its vendor marks as broken off.
     """
+    body = legible(body)
+    changes, counts = (_message_changes if wire is Protocol.ANTHROPIC else _completion_changes)(body, context)
     try:
-        if wire is Protocol.ANTHROPIC:
-            model, is_answer, counts = _look_at_message(body)
-        else:
-            model, is_answer, counts = _look_at_completion(body)
-    except msgspec.DecodeError as error:
+        return (Envelope.read(body, what="answer").replace(changes) if changes else body), counts
+    except BadRequest as error:
         raise UpstreamGarbled(f"the upstream's answer cannot be read: {error}") from None
-    if not is_answer:
-        raise UpstreamGarbled(f"the upstream's answer has no {'content' if wire is Protocol.ANTHROPIC else 'choices'}")
-    if model == context.model:
-        return body, counts
-    return Envelope.read(body, what="answer").replace({"model": encode(context.model)}), counts
 
 
-def _look_at_message(body: bytes) -> tuple[str | None, bool, Counts]:
-    """Model, whether it is an answer at all, token counts."""
-    answer = decode_lenient(messages.Answer, body)
-    if answer.type == "error" or answer.error is not None:
-        raise faults.understand(200, body)
-    return answer.model, answer.content is not None, usage.of_messages(answer.usage or messages.Usage())
+def _message_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, bytes | None], usage.Counts]:
+    answer = whole_message(body)
+    counts = usage.of_messages(answer.usage)
+    changes: dict[str, bytes | None] = {}
+    if answer.model != context.model:
+        changes["model"] = encode(context.model)
+    if answer.stop_reason is not None:
+        called = any(block.type == "tool_use" for block in answer.content or ())
+        reason = stops.known_stop_reason(answer.stop_reason, calls=called)
+        if reason != answer.stop_reason:
+            changes["stop_reason"] = encode(reason)
+    if not usage.is_tidy_messages(answer.usage, start=True):
+        changes["usage"] = bytes(usage.mended(answer.usage, usage.messages_json(counts)))
+    return changes, counts
 
 
-def _look_at_completion(body: bytes) -> tuple[str | None, bool, Counts]:
-    answer = decode_lenient(chat.Completion, body)
-    if given(answer.error) and bytes(answer.error) not in (b"false", b'""', b"{}"):
-        raise faults.understand(200, body)
-    return answer.model, bool(answer.choices), usage.of_chat(answer.usage or chat.Usage())
+def _completion_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, bytes | None], usage.Counts]:
+    answer = whole_completion(body)
+    counts = usage.of_chat(answer.usage)
+    changes: dict[str, bytes | None] = {}
+    if answer.model != context.model:
+        changes["model"] = encode(context.model)
+    if (choices := _mended_choices(answer, body)) is not None:
+        changes["choices"] = choices
+    if given(answer.usage) and not usage.is_tidy_chat(answer.usage):
+        changes["usage"] = bytes(usage.mended(answer.usage, usage.chat_json(counts)))
+    return changes, counts
+
+
+def _mended_choices(answer: chat.Completion, body: bytes) -> bytes | None:
+    """The choices with reasons that clients know; None when they are right as they are."""
+    reasons = [_known_reason(choice) for choice in answer.choices or ()]
+    if reasons == [choice.finish_reason for choice in answer.choices or ()]:
+        return None
+    found = decoder(list[dict[str, Raw]]).decode(members(body)["choices"])
+    return encode([{**choice, "finish_reason": reason} for choice, reason in zip(found, reasons, strict=True)])
+
+
+def _known_reason(choice: chat.Choice) -> str | None:
+    message = choice.message
+    calls = message is not None and bool(message.tool_calls)
+    return stops.known_finish_reason(choice.finish_reason, calls=calls) if choice.finish_reason else choice.finish_reason

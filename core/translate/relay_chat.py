@@ -1,157 +1,174 @@
-"""A chat stream for a chat client: passed on byte for byte, mended only where a client would break."""
+"""A chat stream for a chat client: passed on byte for byte, mended only where a client would break.
+
+What is changed: the model's name (the client's own is echoed), id and time that change on the way, a role or the head of a call that is
+said again and again, calls that are not numbered from 0 or come interleaved, reasons that clients do not know, a missing end. A cut
+stream ends in an error.
+"""
 
 from __future__ import annotations
 
-import enum
-from typing import Final
+from typing import ClassVar, Final
 
-import msgspec
 from msgspec import Raw
 
 from core.dialects import Protocol
-from core.errors import ProxyError, UpstreamFailed, UpstreamGarbled
-from core.translate import faults, stops, usage
+from core.errors import UpstreamFailed, UpstreamGarbled
+from core.translate import stops, usage
+from core.translate.calls import Call, Calls, arguments_of, name_of
 from core.translate.context import AnswerContext
+from core.translate.machine import ChatReader, State, can_pass
 from core.translate.stream_to_chat import completion_id
-from core.translate.usage import Counts
 from core.wire import chat, sse
-from core.wire.codec import decode_lenient, decoder, encode, given, members, whole_number
+from core.wire.codec import ABSENT, decoder, encode, given, members, whole_number
+from core.wire.sse import Frame
 
-_DONE: Final = b"[DONE]"
-
-
-class State(enum.Enum):
-    """Where a chat stream stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    STOPPED = "stopped"  # finish_reason was passed on
-    ENDED = "ended"
+_CHOICES: Final = decoder(list[dict[str, Raw]])
 
 
-class ChatRelay:
-    """A chat stream for a chat client. Interface and laws as of the translating machines.
+class _Choice:
+    """One of the answers: an upstream is asked for several with ``n``."""
+
+    __slots__ = ("calls", "count", "has_role", "is_finished", "queue", "said_anything")
+
+    def __init__(self, seed: str) -> None:
+        self.calls = Calls(f"call_{seed}")
+        self.queue: list[Call] = []  # calls that are not written to their end; only the first may be begun
+        self.count = 0  # of calls that are begun
+        self.has_role = False  # the client knows the role
+        self.said_anything = False
+        self.is_finished = False  # its finish_reason was written
+
+    def take_calls(self, fragments: list[chat.Call]) -> tuple[list[dict[str, object]], bool, int]:
+        """What may be written of the calls now, whether that is just what came, and how many pieces had no place."""
+        pieces: list[dict[str, object]] = []
+        is_tidy, lost = True, 0
+        for position, fragment in enumerate(fragments):
+            found = self.calls.take(fragment, position)
+            if found is None:
+                is_tidy = False
+                lost += bool(arguments_of(fragment).strip())
+                continue
+            call, is_new = found
+            if is_new:
+                self.queue.append(call)
+            before = len(pieces)
+            self._advance(call, pieces)
+            is_tidy = is_tidy and len(pieces) == before + 1 and _is_tidy(fragment, pieces[-1])
+        return pieces, is_tidy, lost
+
+    def _advance(self, own: Call, pieces: list[dict[str, object]]) -> None:
+        """The pieces of calls that may be written: of the first, and of the next ones where those before it are whole."""
+        queue = self.queue
+        while queue:
+            head = queue[0]
+            if head.name:
+                text = head.unwritten()
+                if text or head is own or not head.is_begun:
+                    pieces.append(self._piece(head, text))
+            if len(queue) == 1 or not head.is_begun or not head.is_whole:
+                return
+            head.is_closed = True
+            del queue[0]
+
+    def _piece(self, call: Call, text: str) -> dict[str, object]:
+        kind, member = ("custom", "input") if call.is_custom else ("function", "arguments")
+        if call.is_begun:
+            return {"index": call.number, kind: {member: text}}
+        call.is_begun = True
+        call.number = self.count
+        self.count += 1
+        return {"index": call.number, "id": call.id, "type": kind, kind: {"name": call.name, member: text}}
+
+    def rest(self, *, cut: bool) -> list[dict[str, object]]:
+        """The rest of all calls, at the end of the answer. Raises ``UpstreamGarbled`` for arguments that are no JSON object."""
+        pieces = []
+        while self.queue:
+            call = self.queue[0]
+            if call.name:
+                if call.is_blank and not call.is_custom:
+                    call.add("{}")  # clients parse what there is
+                call.check(cut=cut and len(self.queue) == 1)
+                if (text := call.unwritten()) or not call.is_begun:
+                    pieces.append(self._piece(call, text))
+            elif not call.is_blank:
+                raise UpstreamGarbled("the upstream called a tool without its name")
+            call.is_closed = True
+            del self.queue[0]
+        return pieces
+
+
+def _is_tidy(fragment: chat.Call, piece: dict[str, object]) -> bool:
+    """Whether a fragment says just what ``piece`` does."""
+    head = (fragment.id or None, fragment.type or None, name_of(fragment) or None)
+    body = piece.get("function") or piece.get("custom")
+    assert isinstance(body, dict)  # one of the two is there
+    said = fragment.function.arguments if fragment.function is not None else fragment.custom and fragment.custom.input
+    return (
+        (type(fragment.index), fragment.index) == (int, piece["index"])
+        and head == (piece.get("id"), piece.get("type"), body.get("name"))
+        and said in (body.get("arguments"), body.get("input"))
+        and isinstance(said, str)
+    )
+
+
+class ChatRelay(ChatReader):
+    """A chat stream for a chat client.
 
     Usage is passed on once, in a last chunk without choices, if the client asked for it. Where the vendor put it on the finish chunk of
     its own accord and the client did not ask, it stays there.
     """
 
+    CLIENT: ClassVar = Protocol.OPENAI
+
     def __init__(self, context: AnswerContext) -> None:
-        self.context = context
-        self.state = State.WAITING
-        self.error: ProxyError | None = None
-        self.counts = Counts()
-        self.skipped = 0
-        self._frames = sse.Decoder()
-        self._out: list[bytes] = []
+        super().__init__(context)
         self._id = ""
-        self._created = context.created
-        self._usage: Raw | None = None  # what the last usage said, until it is passed on
-        self._numbers: dict[int, int] = {}  # the upstream's key of a call -> its number
-        self._ids: list[str] = []  # of the calls, by number
+        self._created = -1  # not known yet
+        self._usage = ABSENT  # what the last usage said
+        self._choices: dict[int, _Choice] = {}
 
-    @property
-    def started(self) -> bool:
-        """Whether anything has been written."""
-        return self.state is not State.WAITING
+    # ------------------------------------------------------------------ chunks
 
-    @property
-    def finished(self) -> bool:
-        """Whether the answer is over, well or not."""
-        return self.state is State.ENDED or self.error is not None
+    def _take_chunk(self, chunk: chat.Completion, frame: Frame) -> None:
+        if given(chunk.usage):
+            self._usage = chunk.usage
+        kept: list[dict[str, object] | int] = []  # choices as they came, by position, or mended
+        for position, choice in enumerate(chunk.choices or ()):
+            number = whole_number(choice.index) or 0
+            record = self._choices.get(number)
+            if record is None:
+                if number >= self.context.choices:
+                    self.skipped += 1
+                    continue
+                record = self._choices[number] = _Choice(self.context.seed if number == 0 else f"{self.context.seed}_{number}")
+            if record.is_finished:
+                self.skipped += choice.delta is not None and _says_anything(choice.delta)
+                continue
+            mended = self._mended(choice, number, record, frame, position)
+            if mended is None:
+                kept.append(position)
+            elif mended:
+                kept.append(mended)
+        if kept:
+            self._write(chunk, frame, kept)
 
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes of the upstream's stream; returns what goes to the client."""
-        if self.finished:
-            return b""
-        try:
-            for frame in self._frames.feed(data):
-                self._take(frame)
-                if self.finished:
-                    break
-        except ProxyError as error:
-            self.fail(error)
-        return self._written()
-
-    def close(self) -> bytes:
-        """The upstream's body is over. Without a finish_reason that is a failure."""
-        if self.finished:
-            return b""
-        try:
-            for frame in self._frames.close():
-                self._take(frame)
-            if not self.finished:
-                if self.state is not State.STOPPED:
-                    raise UpstreamFailed("the upstream closed its stream before the answer was complete")
-                self._end()
-        except ProxyError as error:
-            self.fail(error)
-        return self._written()
-
-    def fail(self, error: ProxyError) -> None:
-        """End the answer with an error: its frame, or nothing when nothing was written yet."""
-        if self.finished:
-            return
-        self.error = error
-        if self.state is State.WAITING:
-            return
-        self._out.append(faults.event_of(Protocol.OPENAI, error))
-        self.state = State.ENDED
-
-    def abort(self, error: ProxyError) -> bytes:
-        """``fail`` from outside: returns the bytes that end the client's stream, the error frame even when nothing was written."""
-        if self.finished:
-            return b""
-        self.fail(error)
-        return self._written() or faults.event_of(Protocol.OPENAI, error)
-
-    def _written(self) -> bytes:
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
-
-    # ------------------------------------------------------------------ frames
-
-    def _take(self, frame: sse.Frame) -> None:
-        if frame.data == _DONE:
-            self._end()
-            return
-        try:
-            chunk = decode_lenient(chat.Completion, frame.data)
-        except msgspec.DecodeError:
-            self.skipped += 1
-            return
-        if given(chunk.error) and bytes(chunk.error) not in (b"false", b'""', b"{}"):
-            raise faults.understand(200, frame.data)
-        if chunk.usage is not None:
-            self.counts = self.counts.overlaid(usage.of_chat(chunk.usage))
-            self._usage = members(frame.data)["usage"]
-        if chunk.choices:
-            self._take_choices(chunk, frame)
-        elif chunk.usage is None:
-            self.skipped += 1
-
-    def _take_choices(self, chunk: chat.Completion, frame: sse.Frame) -> None:
-        choices = chunk.choices or []
-        if self.state is State.STOPPED and not any(choice.index for choice in choices):
-            self.skipped += any(choice.delta is not None and choice.delta.content for choice in choices)
-            return
+    def _write(self, chunk: chat.Completion, frame: Frame, kept: list[dict[str, object] | int]) -> None:
+        if self._has_finish() and len(self._choices) == self.context.choices:
+            self.state = State.STOPPED
+        elif self.state is State.WAITING:
+            self.state = State.BETWEEN
         changes = self._mended_top(chunk)
-        if len(choices) == 1 and not choices[0].index:
-            mended = self._mended_choice(choices[0], members(frame.data)["choices"])
-            if mended is not None:
-                changes["choices"] = [mended]
-        if choices[0].finish_reason and not choices[0].index:
-            if choices[0].finish_reason in stops.FAILURES:
-                raise UpstreamFailed(f'the upstream broke off its answer (finish_reason "{choices[0].finish_reason}")')
-            if chunk.usage is not None and not self.context.include_usage:
-                self._usage = None  # it stays where the vendor put it
-                changes.pop("usage", None)
-        self._out.append(sse.encode(encode({**members(frame.data), **changes})) if changes else frame.raw)
-        self.state = State.STOPPED if choices[0].finish_reason and not choices[0].index else self._running()
-
-    def _running(self) -> State:
-        return State.RUNNING if self.state is State.WAITING else self.state
+        if kept != list(range(len(chunk.choices or ()))):
+            raw: list[dict[str, Raw]] = _CHOICES.decode(members(frame.data)["choices"])
+            changes["choices"] = [raw[one] if isinstance(one, int) else one for one in kept]
+        if changes or chunk.error is not ABSENT:
+            whole = {**members(frame.data), **changes}
+            whole.pop("error", None)  # an empty one
+            self._out.append(sse.encode(encode(whole)))
+        elif can_pass(frame):
+            self._out.append(frame.raw)
+        else:
+            self._out.append(sse.encode(frame.data))
 
     def _mended_top(self, chunk: chat.Completion) -> dict[str, object]:
         """What has to stand at the top of a chunk instead of, or beside, what the upstream says."""
@@ -160,66 +177,94 @@ class ChatRelay:
             changes["model"] = self.context.model
         if not self._id:
             self._id = chunk.id or completion_id("", self.context)
-            self._created = whole_number(chunk.created) or self.context.created
         if chunk.id != self._id:
             changes["id"] = self._id
-        if whole_number(chunk.created) is None:
+        created = chunk.created if isinstance(chunk.created, int) and not isinstance(chunk.created, bool) else -1
+        if self._created < 0:
+            self._created = created if created >= 0 else self.context.created
+        if created != self._created:
             changes["created"] = self._created
-        if chunk.object is None:
+        if chunk.object != "chat.completion.chunk":
             changes["object"] = "chat.completion.chunk"
-        if chunk.usage is not None:
-            changes["usage"] = None
+        if given(chunk.usage):
+            if self.context.include_usage or self.state is not State.STOPPED:
+                changes["usage"] = None
+            elif not usage.is_tidy_chat(chunk.usage):
+                changes["usage"] = usage.mended(chunk.usage, usage.chat_json(self.counts))
         return changes
 
-    def _mended_choice(self, choice: chat.Choice, raw: Raw) -> dict[str, object] | None:
-        """The choice with calls numbered from 0 and a finish_reason of the protocol; None when it is right as it is."""
+    # ------------------------------------------------------------------ choices
+
+    def _mended(self, choice: chat.Choice, number: int, record: _Choice, frame: Frame, position: int) -> dict[str, object] | None:
+        """The choice as it has to be; None when it is right as it came, empty when nothing of it remains."""
+        source, delta = "delta", choice.delta
+        if delta is None:  # a whole answer; where it comes behind its own stream (MiniMax) it was said already
+            source, delta = "message", choice.message
+            if delta is None or record.said_anything:
+                source, delta = "", chat.AnswerMessage()
+        inner = self._inner_changes(delta, choice.finish_reason, record)
+        top: dict[str, object] = {} if type(choice.index) is int else {"index": number}
+        if choice.finish_reason is not None and (reason := self._reason(choice.finish_reason, record)) != choice.finish_reason:
+            top["finish_reason"] = reason
+        if source == "delta" and not (top or inner):
+            return None
+        raw: dict[str, Raw] = _CHOICES.decode(members(frame.data)["choices"])[position]
+        found = members(raw[source]) if source else {}
+        remaining = {name: value for name, value in {**found, **inner}.items() if value is not ABSENT}
+        if not (remaining or choice.finish_reason):
+            return {}
+        return {**{name: value for name, value in raw.items() if name != "message"}, **top, "delta": remaining}
+
+    def _inner_changes(self, delta: chat.AnswerMessage, finish: str | None, record: _Choice) -> dict[str, object]:
+        """What has to stand in a delta instead of, or beside, what the upstream says. A member that has to go is ABSENT."""
         changes: dict[str, object] = {}
-        calls = choice.delta.tool_calls if choice.delta is not None else None
-        if calls:
-            numbered = [self._numbered(call, position) for position, call in enumerate(calls)]
-            if any(changed for _, changed in numbered):
-                changes["delta"] = self._delta_with(raw, [call for call, _ in numbered])
-        finish = choice.finish_reason
-        if finish is not None and finish not in stops.FINISH_REASONS | stops.FAILURES:
-            changes["finish_reason"] = stops.TO_CHAT[stops.TO_MESSAGES.get(finish, "end_turn")] if finish else None
-        elif finish == "stop" and self._ids:
-            changes["finish_reason"] = "tool_calls"  # agents run a tool on nothing else
-        if choice.index is None:
-            changes["index"] = 0
-        return {**decoder(list[dict[str, Raw]]).decode(bytes(raw))[0], **changes} if changes else None
+        if not record.has_role:
+            record.has_role = True
+            if delta.role != "assistant":
+                changes["role"] = "assistant"
+        elif delta.role is not None:
+            changes["role"] = ABSENT  # SDKs add up what is said twice
+        if isinstance(delta.content, list):
+            changes["content"] = "".join(part.text or part.refusal or "" for part in delta.content)
+        record.said_anything = record.said_anything or _says_anything(delta)
+        pieces, is_tidy, lost = record.take_calls(delta.tool_calls or [])
+        self.skipped += lost
+        if finish:
+            rest = record.rest(cut=finish in stops.CUTTING)
+            pieces, is_tidy = pieces + rest, is_tidy and not rest
+        if not is_tidy:
+            changes["tool_calls"] = pieces or ABSENT
+        return changes
 
-    @staticmethod
-    def _delta_with(raw: Raw, calls: list[dict[str, object]]) -> dict[str, object]:
-        delta = decoder(list[dict[str, Raw]]).decode(bytes(raw))[0]["delta"]
-        return {**members(delta), "tool_calls": calls}
-
-    def _numbered(self, call: chat.Call, position: int) -> tuple[dict[str, object], bool]:
-        """A fragment as the protocol has it: numbered from 0, id, type and name on the first fragment only. Also whether that differs."""
-        index = whole_number(call.index)
-        key = position if index is None else index
-        name = call.function.name if call.function is not None else None
-        number = self._numbers.get(key)
-        is_new = number is None or bool(name and call.id and call.id != self._ids[number])
-        if is_new:
-            number = self._numbers[key] = len(self._ids)
-            self._ids.append(call.id or f"call_{self.context.seed}_{number}")
-        assert number is not None  # both branches set it
-        function: dict[str, object] = {}
-        whole: dict[str, object] = {"index": number}
-        if is_new:
-            whole.update(id=self._ids[number], type="function")
-            function["name"] = name or ""
-        if call.function is not None and given(call.function.arguments):
-            function["arguments"] = call.function.arguments
-        elif is_new:
-            function["arguments"] = ""
-        whole["function"] = function
-        tidy = index == number and (
-            (is_new and bool(call.id and name and call.type)) or (not is_new and not (call.id or name or call.type))
-        )
-        return whole, not tidy and call.custom is None
+    def _reason(self, said: str, record: _Choice) -> str | None:
+        """A finish_reason that clients know."""
+        if not said:
+            return None
+        if said in stops.FAILURES:
+            raise UpstreamFailed(f'the upstream broke off its answer (finish_reason "{said}")')
+        self._check_calls(said, called=record.count > 0)
+        record.is_finished = True
+        return stops.known_finish_reason(said, calls=record.count > 0)
 
     # ------------------------------------------------------------------ the end
+
+    def _has_finish(self) -> bool:
+        return bool(self._choices) and all(record.is_finished for record in self._choices.values())
+
+    def _end(self) -> None:
+        if not any(record.is_finished or record.said_anything for record in self._choices.values()):
+            raise UpstreamGarbled("the upstream's stream held no answer")
+        for number, record in self._choices.items():
+            if not record.is_finished:
+                rest = record.rest(cut=False)
+                delta = {"tool_calls": rest} if rest else {}
+                reason = stops.finish_reason(None, calls=record.count > 0)
+                self._say(b'"choices":%b}' % encode([{"index": number, "delta": delta, "finish_reason": reason}]))
+        if self.context.include_usage and given(self._usage):
+            told = self._usage if usage.is_tidy_chat(self._usage) else usage.mended(self._usage, usage.chat_json(self.counts))
+            self._say(b'"choices":[],"usage":%b}' % bytes(told))
+        self._out.append(b"data: [DONE]\n\n")
+        self.state = State.ENDED
 
     def _say(self, rest: bytes) -> None:
         head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,' % (
@@ -229,13 +274,7 @@ class ChatRelay:
         )
         self._out.append(sse.encode(head + rest))
 
-    def _end(self) -> None:
-        if self.state is State.WAITING:
-            raise UpstreamGarbled("the upstream's stream held no answer")
-        if self.state is not State.STOPPED:
-            reason = stops.finish_reason(None, calls=bool(self._ids))
-            self._say(b'"choices":[{"index":0,"delta":{},"finish_reason":%b}]}' % encode(reason))
-        if self._usage is not None and self.context.include_usage:
-            self._say(b'"choices":[],"usage":%b}' % bytes(self._usage))
-        self._out.append(b"data: [DONE]\n\n")
-        self.state = State.ENDED
+
+def _says_anything(delta: chat.AnswerMessage) -> bool:
+    said = delta.content or delta.reasoning_content or delta.reasoning or delta.reasoning_details or delta.refusal or delta.tool_calls
+    return bool(said) or delta.function_call is not None or delta.audio is not ABSENT

@@ -169,23 +169,24 @@ def ask_messages(request: messages.Request, wish: Wish | None, dialect: Dialect,
     """
     if wish is None:
         return
+    limit = request.max_tokens
+    assert limit is not None, "it is filled in where the client names none"
     if dialect.thinking not in (ThinkingStyle.ADAPTIVE, ThinkingStyle.BUDGET):
         if wish.on:
             losses.drop(wish.said, wish.said, f"models of this upstream ({dialect.name}) do not think on request")
     elif not wish.on:
         request.thinking = messages.ThinkingConfig("disabled")
-    elif (obstacle := _obstacle(request, dialect)) is not None:
+    elif (obstacle := _obstacle(request, limit, dialect)) is not None:
         losses.drop(wish.said, wish.said, obstacle)
     else:
-        _think(request, wish, dialect)
+        _think(request, wish, limit, dialect)
         if dialect.strict_thinking:
             _keep_thinking_rules(request, losses)
 
 
-def _obstacle(request: messages.Request, dialect: Dialect) -> str | None:
+def _obstacle(request: messages.Request, limit: int, dialect: Dialect) -> str | None:
     """Why the upstream would refuse to think about this request; None where it would not."""
-    limit = request.max_tokens
-    if dialect.thinking is ThinkingStyle.BUDGET and limit is not None and limit <= BUDGET_MIN:
+    if dialect.thinking is ThinkingStyle.BUDGET and limit <= BUDGET_MIN:
         return f"thinking needs a max_tokens above {BUDGET_MIN}, found {limit}"
     if dialect.strict_thinking and request.tool_choice is not None and request.tool_choice.type in ("any", "tool"):
         return "the upstream cannot think when a tool is forced"
@@ -209,13 +210,11 @@ def _answers_calls(turn: messages.Turn) -> bool:
     return turn.role == "user" and isinstance(turn.content, list) and isinstance(turn.content[0], messages.ToolResult)
 
 
-def _think(request: messages.Request, wish: Wish, dialect: Dialect) -> None:
+def _think(request: messages.Request, wish: Wish, limit: int, dialect: Dialect) -> None:
     if dialect.thinking is ThinkingStyle.ADAPTIVE:
         _ask_adaptive(request, wish, dialect)
         return
-    budget = wish.budget or EFFORT_TO_BUDGET[wish.effort or "medium"]
-    if request.max_tokens is not None:
-        budget = min(budget, request.max_tokens - 1)
+    budget = min(wish.budget or EFFORT_TO_BUDGET[wish.effort or "medium"], limit - 1)
     request.thinking = messages.ThinkingConfig("enabled", budget_tokens=max(budget, BUDGET_MIN))
 
 
@@ -275,6 +274,8 @@ def reasoning_to_messages(
 
 
 def _thoughts(turn: chat.Turn, parts: list[messages.Thinking]) -> list[_Thought]:
+    if not (turn.reasoning_content or turn.reasoning or turn.reasoning_details or parts):
+        return []
     found = _details(turn.reasoning_details) if turn.reasoning_details else []
     where, text = ("reasoning_content", turn.reasoning_content) if turn.reasoning_content else ("reasoning", turn.reasoning)
     spoken = [block for _, block, _ in found if isinstance(block, messages.Thinking)]

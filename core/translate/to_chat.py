@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from core.dialects import Dialect, Prefill, Structured
+from core.dialects import Dialect, Prefill, Structured, ThinkingStyle
 from core.errors import BadRequest
 from core.translate import thinking, tools
 from core.translate.context import AnswerContext, Translated
@@ -112,7 +112,7 @@ def _check_top_level(request: messages.Request, losses: Losses) -> None:
             raise refuse(name, "these exist at Anthropic only; this upstream cannot offer them to the model")
     for name in _DROPPED:
         if asks(raw := getattr(request, name)):
-            loud = b'"compact_' in bytes(raw)
+            loud = name == "compaction" or b'"compact_' in bytes(raw)
             why = (
                 "nothing will be compacted: the conversation may outgrow the model's window" if loud else "has no twin in Chat Completions"
             )
@@ -171,9 +171,12 @@ def _sampling(request: messages.Request, lowered: chat.Request, dialect: Dialect
 def _thinking(request: messages.Request, lowered: chat.Request, effort: str | None, dialect: Dialect, losses: Losses) -> None:
     if request.thinking is not None and request.thinking.type not in _THINKING:
         raise refuse("thinking.type", f'unknown type "{request.thinking.type}"; expected one of {", ".join(_THINKING)}')
-    asked = request.output_config.effort if request.output_config is not None else None
-    wish = thinking.wish_of_messages(request.thinking, effort or asked)
+    asked = effort or (request.output_config.effort if request.output_config is not None else None)
+    wish = thinking.wish_of_messages(request.thinking, asked)
     thinking.ask_chat(lowered, wish, dialect, losses)
+    carried = lowered.reasoning_effort is not None or lowered.reasoning is not None
+    if asked is not None and wish is not None and wish.on and not carried and dialect.thinking is not ThinkingStyle.NONE:
+        losses.drop("output_config.effort", "effort", f'this upstream ({dialect.name}) knows no effort "{asked}"')
 
 
 def _structured(request: messages.Request, lowered: chat.Request, dialect: Dialect, losses: Losses) -> None:
@@ -184,8 +187,8 @@ def _structured(request: messages.Request, lowered: chat.Request, dialect: Diale
         losses.drop("output_format", "output_format", "output_config.format, its newer name, says otherwise or the same")
     if wanted is None:
         return
-    if wanted.type != "json_schema" or not given(wanted.schema):
-        raise refuse(path, f'expected type json_schema with a schema, found "{wanted.type}"')
+    if wanted.type != "json_schema" or not bytes(wanted.schema).startswith(b"{"):
+        raise refuse(path, f'expected type json_schema and a schema, an object; found type "{wanted.type}"')
     schema = without_keywords(wanted.schema, dialect.schema_keywords_refused, f"{path}.schema", losses)
     if dialect.structured is Structured.NATIVE:
         strict = True if keeps_strict_rules(schema) else None

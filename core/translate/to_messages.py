@@ -18,7 +18,7 @@ from core.translate.loss import Losses, refuse
 from core.translate.naming import ToolNames
 from core.translate.tools_to_messages import choice_to_messages, tools_to_messages
 from core.wire import chat, messages
-from core.wire.codec import ABSENT, decoder, encode, given, members, read, text_of
+from core.wire.codec import ABSENT, encode, given, is_object, members, read, text_of, value_of
 
 #: Filled in where the client names no limit: Messages demands one. GLM-4.5's largest answer (docs.z.ai).
 DEFAULT_MAX_TOKENS: Final = 98304
@@ -97,6 +97,7 @@ def lift(
     """The typed form of ``to_messages``."""
     _check_top_level(request)
     _drop_top_level(request, losses)
+    names.reserve(one.name for tool in request.tools or () if (one := tool.function or tool.custom) is not None)
     conversation = Conversation(dialect, names, losses)
     conversation.add_turns(request.messages)
     lifted = messages.Request(model=model, messages=conversation.finished())
@@ -132,10 +133,10 @@ def _check_top_level(request: chat.Request) -> None:
 def _drop_top_level(request: chat.Request, losses: Losses) -> None:
     for name, nothing in _DROPPED.items():
         value: object = getattr(request, name)
-        if value is None or value is ABSENT:
+        if value is None or value is ABSENT or (isinstance(value, Raw) and not given(value)):
             continue
-        said = decoder(object).decode(value) if isinstance(value, Raw) else value
-        if said is not None and not any(said == one and isinstance(said, bool) is isinstance(one, bool) for one in nothing):
+        said = value_of(value) if isinstance(value, Raw) else value
+        if not any(said == one and isinstance(said, bool) is isinstance(one, bool) for one in nothing):
             losses.drop(name, name, "has no twin in Messages")
     options = request.stream_options
     for name in ("include_obfuscation", "continuous_usage_stats"):
@@ -217,10 +218,9 @@ def _is_forced(lifted: messages.Request) -> bool:
 
 def _can_be_tool(schema: Raw) -> bool:
     """Whether ``schema`` may be the input of a tool, which is an object."""
-    text = bytes(schema)
-    if not text.startswith(b"{"):
+    if not is_object(bytes(schema)):
         return False
-    found = members(text)
+    found = members(schema)
     return bytes(found.get("type", ABSENT)) == b'"object"' and not any(one in found for one in ("anyOf", "oneOf", "allOf"))
 
 

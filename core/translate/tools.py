@@ -14,37 +14,55 @@ from core.translate.loss import Losses, asks, refuse
 from core.translate.naming import ToolNames
 from core.translate.schemas import keeps_strict_rules, object_schema, without_keywords
 from core.wire import chat, messages
-from core.wire.codec import ABSENT, compact, decode_lenient, decoder, given, is_object, members, read, text_of
+from core.wire.codec import ABSENT, compact, decode_lenient, decoder, encode, given, is_object, members, read, text_of
+
+
+def _schema(required: list[str], **properties: object) -> Raw:
+    return Raw(encode({"type": "object", "properties": properties, "required": required}))
+
+
+def _text(description: str) -> dict[str, str]:
+    return {"type": "string", "description": description}
+
 
 #: Tools of the vendor that the *client* runs, by the start of their type, with the schema the vendor documents for them
 #: (platform.claude.com, tool reference, read 2026-11-20). A chat upstream can be told of them like of any function.
-CLIENT_RUN: Final[dict[str, tuple[str, bytes]]] = {
+CLIENT_RUN: Final[dict[str, tuple[str, Raw]]] = {
     "bash_": (
         "Run a command in a persistent bash session.",
-        b'{"type":"object","properties":{"command":{"type":"string","description":"The command to run."},'
-        b'"restart":{"type":"boolean","description":"Restart the session."}}}',
+        _schema([], command=_text("The command to run."), restart={"type": "boolean", "description": "Restart the session."}),
     ),
     "text_editor_": (
         "View, create and edit text files.",
-        b'{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert"]},'
-        b'"path":{"type":"string","description":"Absolute path of a file or directory."},'
-        b'"file_text":{"type":"string","description":"Content for create."},'
-        b'"old_str":{"type":"string","description":"Text to replace, which must be unique."},'
-        b'"new_str":{"type":"string","description":"Replacement, or the text to insert."},'
-        b'"insert_line":{"type":"integer","description":"Line after which to insert."},'
-        b'"insert_text":{"type":"string","description":"Text to insert."},'
-        b'"view_range":{"type":"array","items":{"type":"integer"},"description":"First and last line to view."}},'
-        b'"required":["command","path"]}',
+        _schema(
+            ["command", "path"],
+            command={"type": "string", "enum": ["view", "create", "str_replace", "insert"]},
+            path=_text("Absolute path of a file or directory."),
+            file_text=_text("Content for create."),
+            old_str=_text("Text to replace, which must be unique."),
+            new_str=_text("Replacement, or the text to insert."),
+            insert_line={"type": "integer", "description": "Line after which to insert."},
+            insert_text=_text("Text to insert."),
+            view_range={"type": "array", "items": {"type": "integer"}, "description": "First and last line to view."},
+        ),
     ),
     "memory_": (
         "View and edit files in the memory directory.",
-        b'{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","delete","rename"]},'
-        b'"path":{"type":"string"},"file_text":{"type":"string"},"old_str":{"type":"string"},"new_str":{"type":"string"},'
-        b'"insert_line":{"type":"integer"},"insert_text":{"type":"string"},"old_path":{"type":"string"},"new_path":{"type":"string"},'
-        b'"view_range":{"type":"array","items":{"type":"integer"}}},"required":["command"]}',
+        _schema(
+            ["command"],
+            command={"type": "string", "enum": ["view", "create", "str_replace", "insert", "delete", "rename"]},
+            path=_text("Path of a file or directory below /memories."),
+            file_text=_text("Content for create."),
+            old_str=_text("Text to replace, which must be unique."),
+            new_str=_text("Replacement."),
+            insert_line={"type": "integer", "description": "Line after which to insert."},
+            insert_text=_text("Text to insert."),
+            old_path=_text("Path to rename."),
+            new_path=_text("Its new path."),
+            view_range={"type": "array", "items": {"type": "integer"}, "description": "First and last line to view."},
+        ),
     ),
 }
-
 #: ``allowed_callers`` that says what is so anyway.
 _DIRECT: Final = b'["direct"]'
 #: The member that a wrapped schema or a wrapped custom tool has.
@@ -148,7 +166,7 @@ def _function(tool: messages.Tool, path: str, names: ToolNames, dialect: Dialect
     if known is None or tool.name is None:
         losses.drop(path, tool.name or tool.type or "tool", f'only Anthropic can run a tool of type "{tool.type}"')
         return None
-    return chat.Function(names.there(tool.name), tool.description or known[0], Raw(known[1]))
+    return chat.Function(names.there(tool.name), tool.description or known[0], known[1])
 
 
 def _custom_function(tool: messages.Tool, name: str, path: str, names: ToolNames, dialect: Dialect, losses: Losses) -> chat.Function:
@@ -168,7 +186,7 @@ def _custom_function(tool: messages.Tool, name: str, path: str, names: ToolNames
     return chat.Function(names.there(name), tool.description, schema, strict)
 
 
-def _client_run(kind: str | None) -> tuple[str, bytes] | None:
+def _client_run(kind: str | None) -> tuple[str, Raw] | None:
     return next((known for start, known in CLIENT_RUN.items() if kind.startswith(start)), None) if kind else None
 
 

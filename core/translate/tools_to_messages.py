@@ -63,7 +63,7 @@ def _input_schema(schema: Raw, path: str, losses: Losses) -> Raw:
         return _NO_PARAMETERS
     try:
         found = members(schema)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise refuse(path, "expected a JSON schema, an object") from None
     kind = found.get("type")
     if kind is not None and bytes(kind) != b'"object"':

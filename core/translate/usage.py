@@ -2,14 +2,22 @@
 
 The algebra: ``prompt = input + cache_read + cache_creation`` and ``total = prompt + output``; all are integers, none is negative. Messages
 counts the three parts of the prompt apart, chat counts them together and names the cached part.
+
+Numbers are read leniently (floats, numeric strings); a ``usage`` that cannot be read at all says nothing, and fails nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw
 
 from core.wire import chat, messages
-from core.wire.codec import whole_number
+from core.wire.codec import decode_lenient, encode, given, is_object, members, whole_number
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,14 @@ class Counts:
     output: int | None = None
     thinking: int | None = None  # part of output
 
+    @property
+    def prompt(self) -> int:
+        return (self.input or 0) + (self.cache_read or 0) + (self.cache_creation or 0)
+
+    @property
+    def total(self) -> int:
+        return self.prompt + (self.output or 0)
+
     def overlaid(self, later: Counts) -> Counts:
         """These numbers with every number that ``later`` knows: counts in a stream are cumulative, the last one holds."""
         return Counts(
@@ -32,28 +48,42 @@ class Counts:
             self.thinking if later.thinking is None else later.thinking,
         )
 
-    @property
-    def prompt(self) -> int:
-        return (self.input or 0) + (self.cache_read or 0) + (self.cache_creation or 0)
-
-    @property
-    def known(self) -> bool:
-        return self.input is not None or self.output is not None
-
     def repaired(self, estimate: int) -> Counts:
         """With ``estimate`` as input where the upstream reports no prompt at all (z.ai's zero in message_start)."""
-        return self if self.prompt > 0 or estimate <= 0 else self.overlaid(Counts(input=estimate))
+        if self.prompt > 0 or estimate <= 0:
+            return self
+        return replace(self, input=estimate)
 
 
-def of_chat(usage: chat.Usage) -> Counts:
-    """Counts of a chat answer; cached tokens are read from whichever of the vendors' fields holds them."""
+NOTHING: Final = Counts()
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def of_chat(raw: Raw, earlier: Counts = NOTHING) -> Counts:
+    """Counts by a chat ``usage``; what it does not say is as ``earlier`` in the stream said, for counts are cumulative.
+
+    Cached tokens are read from whichever of the vendors' fields holds them. A vendor that counts its cache apart from the prompt does not
+    make the sum exceed the prompt.
+    """
+    usage = _decoded(chat.Usage, raw)
+    if usage is None:
+        return earlier
     details = usage.prompt_tokens_details or chat.PromptTokensDetails()
-    read = _first(details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.cache_read_input_tokens)
-    written = _first(
-        details.cache_write_tokens, details.cache_creation_tokens, details.cache_creation_input_tokens, usage.cache_creation_input_tokens
+    read = _first(
+        details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.cache_read_input_tokens, earlier.cache_read
     )
-    prompt = whole_number(usage.prompt_tokens)
-    if prompt is not None:  # a vendor that counts its cache apart must not make the sum exceed the prompt
+    written = _first(
+        details.cache_write_tokens,
+        details.cache_creation_tokens,
+        details.cache_creation_input_tokens,
+        usage.cache_creation_input_tokens,
+        earlier.cache_creation,
+    )
+    said = whole_number(usage.prompt_tokens)
+    prompt = earlier.prompt if not said and earlier.input is not None else said  # a zero behind a number takes nothing back
+    if prompt is not None:
         read = None if read is None else min(read, prompt)
         written = None if written is None else min(written, prompt - (read or 0))
     thinking = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details is not None else None
@@ -61,25 +91,47 @@ def of_chat(usage: chat.Usage) -> Counts:
         None if prompt is None else prompt - (read or 0) - (written or 0),
         read,
         written,
-        whole_number(usage.completion_tokens),
-        whole_number(thinking),
+        _first(usage.completion_tokens, earlier.output),
+        _first(thinking, earlier.thinking),
     )
 
 
-def of_messages(usage: messages.Usage) -> Counts:
-    """Counts of a Messages answer or event."""
+def of_messages(raw: Raw, earlier: Counts = NOTHING) -> Counts:
+    """Counts by a Messages ``usage``; what it does not say is as ``earlier`` in the stream said.
+
+    Servers that know their prompt at the start only may report a zero for it at the end: that does not take the first number back.
+    """
+    usage = _decoded(messages.Usage, raw)
+    if usage is None:
+        return earlier
     details = usage.output_tokens_details
-    return Counts(
+    said = Counts(
         whole_number(usage.input_tokens),
         whole_number(usage.cache_read_input_tokens),
         whole_number(usage.cache_creation_input_tokens),
         whole_number(usage.output_tokens),
         None if details is None else whole_number(details.thinking_tokens),
     )
+    if said.prompt == 0 < earlier.prompt:
+        said = replace(said, input=None, cache_read=None, cache_creation=None)
+    return earlier.overlaid(said)
+
+
+def _decoded(kind: type[T], raw: Raw) -> T | None:
+    if not given(raw):
+        return None
+    try:
+        return decode_lenient(kind, bytes(raw))
+    except msgspec.DecodeError:
+        return None
 
 
 def _first(*values: object) -> int | None:
+    """The first of ``values`` that is a count."""
     return next((count for value in values if (count := whole_number(value)) is not None), None)
+
+
+# ---------------------------------------------------------------------------------------------------- writing
 
 
 def messages_json(counts: Counts) -> bytes:
@@ -96,10 +148,41 @@ def messages_json(counts: Counts) -> bytes:
 
 def chat_json(counts: Counts) -> bytes:
     """``usage`` of the chat wire."""
-    prompt, output = counts.prompt, counts.output or 0
     written = b"" if not counts.cache_creation else b',"cache_write_tokens":%d' % counts.cache_creation
     return (
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d%b},'
         b'"completion_tokens_details":{"reasoning_tokens":%d}}'
-        % (prompt, output, prompt + output, counts.cache_read or 0, written, counts.thinking or 0)
+        % (counts.prompt, counts.output or 0, counts.total, counts.cache_read or 0, written, counts.thinking or 0)
     )
+
+
+# ---------------------------------------------------------------------------------------------------- passing on
+
+_MESSAGES_NUMBERS: Final = ("output_tokens", "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_CHAT_NUMBERS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def is_tidy_messages(raw: Raw, *, start: bool) -> bool:
+    """Whether a Messages ``usage`` can be passed on as it came. Clients need ``output_tokens``, at the ``start`` ``input_tokens`` too."""
+    return _is_tidy(raw, _MESSAGES_NUMBERS, needed=_MESSAGES_NUMBERS[: 2 if start else 1])
+
+
+def is_tidy_chat(raw: Raw) -> bool:
+    """Whether a chat ``usage`` can be passed on as it came: clients add its three numbers up."""
+    return _is_tidy(raw, _CHAT_NUMBERS, needed=_CHAT_NUMBERS)
+
+
+def _is_tidy(raw: Raw, known: tuple[str, ...], *, needed: tuple[str, ...]) -> bool:
+    """Whether ``needed`` numbers are there, and all ``known`` ones are plain integers."""
+    if not is_object(bytes(raw)):
+        return False
+    found = members(raw)
+    numbers = {name: bytes(found[name]) for name in known if name in found}
+    optional = {name for name, number in numbers.items() if number == b"null"}
+    return all(number.isdigit() or name in optional for name, number in numbers.items()) and numbers.keys() - optional >= set(needed)
+
+
+def mended(raw: Raw, numbers: bytes) -> Raw:
+    """The vendor's ``usage`` with ``numbers`` in place of its own; members that only the vendor knows stay."""
+    found = members(raw) if is_object(bytes(raw)) else {}
+    return Raw(encode({**found, **members(numbers)}))

@@ -6,7 +6,7 @@ add to them. A request is declared closed, so that whatever is not listed here i
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
@@ -318,7 +318,7 @@ class Usage(Open):
 
 class CallFunction(Open):
     name: str | None = None
-    arguments: Raw = ABSENT  # a string; some vendors send an object or null
+    arguments: object = None  # a string; some vendors send an object
 
 
 class CallCustom(Open):
@@ -354,11 +354,15 @@ class Annotation(Open):
     url_citation: UrlCitation | None = None
 
 
+class AnswerText(Open):
+    text: str | None = None
+
+
 class AnswerPart(Open):
     type: str | None = None
     text: str | None = None
     refusal: str | None = None
-    thinking: Raw = ABSENT
+    thinking: str | list[AnswerText] | None = None  # Mistral
 
 
 class AnswerMessage(Open):
@@ -377,11 +381,15 @@ class AnswerMessage(Open):
 
 
 class Choice(Open):
-    index: int | None = None
+    index: Number = None
     message: AnswerMessage | None = None
     delta: AnswerMessage | None = None
     finish_reason: str | None = None
     stop_reason: str | int | None = None  # vLLM: the stop string (or token) that ended the answer
+
+
+#: What a vendor may write for no error.
+_FALSE: Final = frozenset({b"null", b"false", b"0", b'""', b"{}", b"[]"})
 
 
 class Completion(Open):
@@ -392,5 +400,9 @@ class Completion(Open):
     created: Number = None
     model: str | None = None
     choices: list[Choice] | None = None
-    usage: Usage | None = None
+    usage: Raw = ABSENT  # a ``Usage``; read apart, so that an odd one costs the numbers and not the answer
     error: Raw = ABSENT
+
+    def says_error(self) -> bool:
+        """Whether ``error`` is truthy: some vendors send an empty one along with every answer."""
+        return self.error is not ABSENT and bytes(self.error) not in _FALSE

@@ -24,8 +24,13 @@ ABSENT: Final = Raw()
 _encoder: Final = msgspec.json.Encoder()
 encode = _encoder.encode
 
+#: For values of any type. The hook is what makes a number beyond the range of a float infinite instead of an error.
+_anything: Final = msgspec.json.Decoder(object, float_hook=float)
 _members: Final = msgspec.json.Decoder(dict[str, Raw])
 _items: Final = msgspec.json.Decoder(list[Raw])
+
+#: Characters of a client's own value in an error message.
+_SHOWN_MAX: Final = 100
 
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<found>[^`]+)`")
@@ -38,8 +43,11 @@ class Closed(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Base of everything a client sends: fields outside the declaration are noticed, defaults are not written."""
 
 
-class Open(msgspec.Struct, omit_defaults=True):
-    """Base of everything an upstream sends: vendors add fields at any time, and those are ignored."""
+class Open(msgspec.Struct, omit_defaults=True, gc=False):
+    """Base of everything an upstream sends: vendors add fields at any time, and those are ignored.
+
+    Hundreds per answer, and none in a cycle: the garbage collector need not look at them.
+    """
 
 
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
@@ -75,6 +83,19 @@ def is_object(data: bytes | str) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def plain(data: bytes | Raw) -> object:
+    """Any JSON value as Python's own types. Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``, ``RecursionError`` for what is none."""
+    return _anything.decode(data)
+
+
+def value_of(raw: Raw) -> object:
+    """A raw member of a decoded body as Python's own types. None when it is not UTF-8, for which raw members are not checked."""
+    try:
+        return plain(raw)
+    except UnicodeDecodeError:
+        return None
 
 
 def members(data: bytes | Raw) -> dict[str, Raw]:
@@ -115,12 +136,12 @@ def decode_lenient(kind: type[T], data: bytes) -> T:
 
 
 def mend_surrogates(data: bytes) -> bytes:
-    r"""JSON that msgspec refuses only for a lone surrogate such as ``"\ud83d"``, with U+FFFD in its place.
+    r"""JSON that msgspec refuses only for a lone surrogate such as ``"\ud83d"``, with U+FFFD in its place, and for bytes that are not UTF-8.
 
     msgspec 0.22 has no replacement mode; the standard library reads surrogates. Raises ``msgspec.DecodeError`` for anything else.
     """
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode("utf-8", "replace"))
         # A constant outside JSON (NaN, Infinity) stays refused: allow_nan=False raises ValueError.
         return _LONE.sub("\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)).encode()
     except (ValueError, RecursionError) as error:
@@ -131,22 +152,22 @@ def read(kind: type[T], body: bytes) -> tuple[T, list[str]]:
     """Decode a client's body into a closed type; also the paths of what was unknown and left out.
 
     An unknown field is left out at any depth; an unknown ``type`` of a content block, part or tool likewise. Anything else that does
-    not fit is a ``BadRequest`` that says what was found, where, and what was expected.
+    not fit, and what is no JSON, is a ``BadRequest`` that says what was found, where, and what was expected.
     """
+    unknown: list[str] = []
     found: T
     try:
-        found = decoder(kind).decode(body)
-        return found, []
-    except msgspec.ValidationError:
-        unknown: list[str] = []
-        pruned = _prune(body, inspect.type_info(kind), "", unknown)
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply", code="invalid_json") from None
-    try:
-        found = decoder(kind).decode(pruned)
-        return found, unknown
+        try:
+            found = decoder(kind).decode(body)
+        except msgspec.ValidationError:
+            found = decoder(kind).decode(_prune(body, inspect.type_info(kind), "", unknown))
     except msgspec.ValidationError as error:
         raise _explain(error) from None
+    except RecursionError:
+        raise BadRequest("body: nested too deeply", code="invalid_json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"body: {error}", code="invalid_json") from None
+    return found, unknown
 
 
 def _prune(data: bytes | Raw, kind: inspect.Type, path: str, unknown: list[str]) -> bytes:
@@ -157,6 +178,14 @@ def _prune(data: bytes | Raw, kind: inspect.Type, path: str, unknown: list[str])
         return _prune_list(data, kind.item_type, path, unknown)
     if isinstance(kind, inspect.UnionType):
         return _prune_union(data, kind, path, unknown)
+    return _mended_number(data) if isinstance(kind, inspect.IntType) else bytes(data)
+
+
+def _mended_number(data: bytes | Raw) -> bytes:
+    """A whole number that was written as ``8192.0`` or ``"8192"`` without its ornaments; anything else as it is."""
+    value = plain(data)
+    if isinstance(value, str | float) and (count := whole_number(value)) is not None and count == float(value):
+        return b"%d" % count
     return bytes(data)
 
 
@@ -168,7 +197,10 @@ def _prune_union(data: bytes | Raw, kind: inspect.UnionType, path: str, unknown:
         return _prune_list(data, lists[0].item_type, path, unknown)
     if first == b"{" and structs:
         return _prune_object(data, _choose(data, structs) or structs[0], path, unknown)
-    if first == b"{" and lists:  # one block where a list of blocks belongs: some clients send that
+    if all(isinstance(option, inspect.IntType | inspect.NoneType) for option in kind.types):
+        return _mended_number(data)
+    if first == b"{" and lists and not isinstance(lists[0].item_type, inspect.StrType):
+        # One block where a list of blocks belongs: some clients send that.
         return _prune_list(b"[" + bytes(data) + b"]", lists[0].item_type, path, unknown)
     return bytes(data)
 
@@ -231,5 +263,7 @@ def _explain(error: msgspec.ValidationError) -> BadRequest:
     elif expected := _EXPECTED.fullmatch(what):
         what = f"expected {expected['expected']}, found {expected['found']}"
     elif invalid := _INVALID.fullmatch(what):
-        what = f"unknown value {invalid['value']}"
+        what = f"unknown value {invalid['value'][:_SHOWN_MAX]}"
+    else:
+        what = what.replace("`", "")
     return BadRequest(f"{path or 'body'}: {what}", param=path or None)

@@ -366,13 +366,6 @@ class StopDetails(Open):
     explanation: str | None = None
 
 
-class ErrorBody(Open):
-    type: str | None = None
-    message: str | None = None
-    details: Raw = ABSENT
-    code: Number = None
-
-
 class Answer(Open):
     """The body of a whole answer, or ``message`` of a ``message_start``."""
 
@@ -384,8 +377,8 @@ class Answer(Open):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
-    usage: Usage | None = None
-    error: ErrorBody | None = None
+    usage: Raw = ABSENT  # a ``Usage``; read apart, so that an odd one costs the numbers and not the answer
+    error: Raw = ABSENT
 
 
 class Delta(Open):
@@ -405,19 +398,10 @@ class Delta(Open):
 class Event(Open):
     """One stream event of any type; which members it has follows from ``type``."""
 
-    type: str
+    type: str = ""
     index: int | None = None
     message: Answer | None = None
     content_block: AnswerBlock | None = None
     delta: Delta | None = None
-    usage: Usage | None = None
-    error: ErrorBody | None = None
-
-
-class ErrorAnswer(Open):
-    """The body of an error answer: ``{"type": "error", "error": {...}, "request_id": ...}``."""
-
-    type: str | None = None
-    error: ErrorBody | None = None
-    request_id: str | None = None
-
+    usage: Raw = ABSENT  # a ``Usage``
+    error: Raw = ABSENT

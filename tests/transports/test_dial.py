@@ -33,7 +33,7 @@ async def closed_port() -> int:
 async def test_a_refused_connection_says_so() -> None:
     port = await closed_port()
     async with upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: connection refused$") as caught:
+        with pytest.raises(UpstreamFailed, match=r"^the upstream: connection refused$") as caught:
             await client.fetch(post(f"http://127.0.0.1:{port}/secret?key=k"), 5)
         assert (caught.value.phase, caught.value.status) == ("connect", 502)
         assert client.census == Census(0, 0, 0)
@@ -41,7 +41,7 @@ async def test_a_refused_connection_says_so() -> None:
 
 async def test_a_name_that_does_not_exist_says_so() -> None:
     async with upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^no-such-host\.invalid: name not resolved$"):
+        with pytest.raises(UpstreamFailed, match=r"^the upstream: name not resolved$"):
             await client.fetch(post("http://no-such-host.invalid/"), 5)
 
 
@@ -52,7 +52,7 @@ async def test_a_reset_says_so() -> None:
         raw.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER 0: close with a reset
 
     async with toy_upstream(reset) as toy, upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: (connection reset|the connection was closed)"):
+        with pytest.raises(UpstreamFailed, match=r"^the upstream: (connection reset|the connection was closed)"):
             await client.fetch(post(toy.url), 5)
 
 
@@ -67,7 +67,7 @@ async def with_tls(raw: SocketStream) -> ByteStream:
 
 async def test_a_certificate_that_is_not_trusted_is_refused() -> None:
     async with toy_upstream(echo, with_tls) as toy, upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: TLS: certificate not accepted: self.signed certificate$") as caught:
+        with pytest.raises(UpstreamFailed, match=r"^the upstream: TLS: certificate not accepted: it is self-signed$") as caught:
             await client.fetch(post(f"https://127.0.0.1:{toy.port}/"), 5)
         assert caught.value.phase == "connect"
         assert client.census == Census(0, 0, 0)
@@ -80,7 +80,7 @@ async def test_a_server_without_TLS_is_refused() -> None:
         await visit.left()
 
     async with toy_upstream(not_tls) as toy, upstream() as client:
-        with pytest.raises(UpstreamFailed, match=r"^127\.0\.0\.1: TLS: (wrong version number|record layer failure|packet length too long)"):
+        with pytest.raises(UpstreamFailed, match=r"^the upstream: TLS: (wrong version number|record layer failure|packet length too long)"):
             await client.fetch(post(f"https://127.0.0.1:{toy.port}/"), 5)
 
 
@@ -132,7 +132,7 @@ async def test_an_https_upstream_is_reached_through_a_tunnel() -> None:
             client = proxied(proxy.port, password="me:secret@")
             call = client.call()
             # The test certificate is for localhost; a name that leads nowhere shows that nobody but the proxy resolves it.
-            with pytest.raises(UpstreamFailed, match=r"^api\.example: TLS: certificate not accepted: Hostname mismatch"):
+            with pytest.raises(UpstreamFailed, match=r"^the upstream: TLS: certificate not accepted: it is for another host$"):
                 await call.open(post("https://api.example/"), LIMITLESS)
             assert proxy.requests == [
                 b"CONNECT api.example:443 HTTP/1.1\r\nhost: api.example:443\r\nproxy-authorization: Basic bWU6c2VjcmV0"
@@ -171,7 +171,7 @@ async def test_a_proxy_that_refuses_the_tunnel_is_named() -> None:
     with anyio.fail_after(PATIENCE):
         async with toy_upstream(refuse) as proxy:
             client = proxied(proxy.port)
-            with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: refused the tunnel with status 407$"):
+            with pytest.raises(UpstreamFailed, match=r"^the forward proxy: refused the tunnel with status 407$"):
                 await client.fetch(post("https://api.example/"), 5)
             assert client.census == Census(0, 0, 0)
 
@@ -183,12 +183,12 @@ async def test_a_proxy_that_hangs_up_is_named() -> None:
     with anyio.fail_after(PATIENCE):
         async with toy_upstream(hang_up) as proxy:
             client = proxied(proxy.port)
-            with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: the connection was closed"):
+            with pytest.raises(UpstreamFailed, match=r"^the forward proxy: the connection was closed"):
                 await client.fetch(post("https://api.example/"), 5)
 
 
 async def test_a_proxy_that_does_not_listen_is_named() -> None:
     port = await closed_port()
     with anyio.fail_after(PATIENCE):
-        with pytest.raises(UpstreamFailed, match=r"^proxy 127\.0\.0\.1: connection refused$"):
+        with pytest.raises(UpstreamFailed, match=r"^the forward proxy: connection refused$"):
             await proxied(port).fetch(post("http://api.example/"), 5)

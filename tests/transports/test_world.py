@@ -78,7 +78,7 @@ def test_upstream_errors_reach_a_flow_in_a_thread(anyio_backend: str) -> None:
         return ""
 
     with blocking_world(anyio_backend) as (world, _):
-        assert run(flow(), world) == "127.0.0.1: connection refused"
+        assert run(flow(), world) == "the upstream: connection refused"
 
 
 @pytest.mark.parametrize("effect", [Await(), Read()])

@@ -20,8 +20,7 @@ _RAW: Final = -15  # ... and no header at all, which some servers call "deflate"
 class Inflater:
     """A push machine: compressed bytes in, decoded bytes out."""
 
-    def __init__(self, host: str) -> None:
-        self._host = host
+    def __init__(self) -> None:
         self._machine: zlib._Decompress | None = None
         self._taken = 0
         self._given = 0
@@ -36,23 +35,23 @@ class Inflater:
         try:
             decoded = self._machine.decompress(data, allowed + 1)
         except zlib.error:
-            raise UpstreamGarbled(f"{self._host}: the compressed answer is broken") from None
+            raise UpstreamGarbled("the upstream's compressed answer is broken") from None
         if len(decoded) > allowed:
-            raise UpstreamGarbled(f"{self._host}: the compressed answer is too large when decoded")
+            raise UpstreamGarbled("the upstream's compressed answer is too large when decoded")
         self._given += len(decoded)
         return decoded
 
     def close(self) -> None:
         """The body is over. Raises ``UpstreamFailed`` when the compressed data is not."""
         if self._machine is not None and not self._machine.eof:
-            raise UpstreamFailed(f"{self._host}: the compressed answer is incomplete")
+            raise UpstreamFailed("the upstream's compressed answer is incomplete")
 
 
-def decoder(encoding: bytes | None, host: str) -> Inflater | None:
+def decoder(encoding: bytes | None) -> Inflater | None:
     """What decodes ``content-encoding: encoding``; None for identity. Raises ``UpstreamGarbled`` for an encoding we do not know."""
     name = (encoding or b"identity").strip().lower()
     if name == b"identity":
         return None
     if name in (b"gzip", b"x-gzip", b"deflate"):
-        return Inflater(host)
-    raise UpstreamGarbled(f"{host}: the answer is compressed in a way that was not asked for")
+        return Inflater()
+    raise UpstreamGarbled("the upstream's answer is compressed in a way that was not asked for")

@@ -18,7 +18,7 @@ from transports.http1 import printable
 from transports.upstream.bodies import Inflater, decoder
 from transports.upstream.conversation import Conversation
 from transports.upstream.dial import Link, Origin, dial
-from transports.upstream.faults import CAUGHT, failure
+from transports.upstream.faults import CAUGHT, UPSTREAM, failure
 from transports.upstream.pool import Census, Pool, PoolLimits
 from transports.upstream.proxies import Proxies
 
@@ -112,7 +112,6 @@ class Call:
         self._link: Link | None = None
         self._talk: Conversation | None = None
         self._inflater: Inflater | None = None
-        self._host = ""
         self._sent_at = 0.0
         self._heard = False  # any byte of this answer
         # Moments on anyio's clock; infinity is no limit.
@@ -149,7 +148,7 @@ class Call:
                 return None
         self._phase = Phase.BODY
         encoding = talk.head.get(b"content-encoding")
-        self._inflater = decoder(encoding, self._host)
+        self._inflater = decoder(encoding)
         if encoding is None:
             return talk.head
         gone = (b"content-encoding", b"content-length")
@@ -182,7 +181,7 @@ class Call:
             parts.append(part)
             size += len(part)
             if size > _MAX_FETCHED:
-                raise UpstreamGarbled(f"{self._host}: the answer is larger than {_MAX_FETCHED} bytes")
+                raise UpstreamGarbled(f"the upstream's answer is larger than {_MAX_FETCHED} bytes")
         return head, b"".join(parts)
 
     async def release(self) -> None:
@@ -201,7 +200,7 @@ class Call:
         if self._interrupted:
             raise UpstreamFailed(_SHUTTING_DOWN, code="draining", phase="connect")
         origin, target = _parts(request.url)
-        self._host, self._pool, self._phase = origin.host, self._upstream.pool_of(request.url), Phase.CONNECT
+        self._pool, self._phase = self._upstream.pool_of(request.url), Phase.CONNECT
         by = min(anyio.current_time() + (self._deadlines.connect or math.inf), self._total_by)
         with anyio.CancelScope(deadline=by) as scope:
             self._link = link = await self._pool.take(fresh=fresh)
@@ -285,7 +284,7 @@ class Call:
     def _failed(self, error: BaseException, *, ended: bool = False) -> UpstreamError:
         if self._interrupted:
             return UpstreamFailed(_SHUTTING_DOWN, code="draining", phase=self._phase.value)
-        return failure(error, self._host, self._phase.value, ended=ended)
+        return failure(error, UPSTREAM, self._phase.value, ended=ended)
 
     def _late(self) -> UpstreamTimeout:
         """Which deadline it was."""
@@ -298,7 +297,7 @@ class Call:
             what = f"silent for {limits.gap:g} s in the middle of its answer"
         else:
             what = f"no answer within {limits.first_byte:g} s"
-        return UpstreamTimeout(f"{self._host}: {what}", phase=self._phase.value)
+        return UpstreamTimeout(f"{UPSTREAM}: {what}", phase=self._phase.value)
 
 
 @lru_cache(maxsize=256)  # more than the origins and paths of any configuration; clients' query strings come and go

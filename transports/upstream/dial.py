@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSStream
 
 from core.errors import UpstreamFailed
 from transports.upstream.conversation import Conversation, Socket
-from transports.upstream.faults import CAUGHT, failure
+from transports.upstream.faults import CAUGHT, FORWARD_PROXY, UPSTREAM, failure
 from transports.upstream.proxies import Proxy
 
 
@@ -53,7 +53,7 @@ async def dial(origin: Origin, proxy: Proxy | None, tls: ssl.SSLContext | None, 
     Raises ``UpstreamFailed``. Whatever was opened is closed when this fails or is cancelled.
     """
     first = origin if proxy is None else Origin(proxy.scheme, proxy.host, proxy.port)
-    name = origin.host if proxy is None else f"proxy {proxy.host}"
+    name = UPSTREAM if proxy is None else FORWARD_PROXY
     stream: ByteStream | None = None
     try:
         stream = await anyio.connect_tcp(first.host, first.port)
@@ -61,7 +61,7 @@ async def dial(origin: Origin, proxy: Proxy | None, tls: ssl.SSLContext | None, 
             stream = await _encrypt(stream, first.host, tls)
         if proxy is not None and origin.scheme == "https":
             await _ask_for_tunnel(stream, origin, proxy)
-            name = origin.host
+            name = UPSTREAM
             stream = await _encrypt(stream, origin.host, tls)
     except BaseException as error:
         if stream is not None:
@@ -96,8 +96,8 @@ async def _ask_for_tunnel(stream: ByteStream, origin: Origin, proxy: Proxy) -> N
             data = await socket.receive()
             await talk.feed(data)
     except httpcore.RemoteProtocolError as error:
-        raise failure(error, f"proxy {proxy.host}", "connect", ended=data == b"") from error
+        raise failure(error, FORWARD_PROXY, "connect", ended=data == b"") from error
     finally:
         await talk.abandon()
     if not 200 <= talk.head.status < 300:
-        raise UpstreamFailed(f"proxy {proxy.host}: refused the tunnel with status {talk.head.status}", phase="connect")
+        raise UpstreamFailed(f"{FORWARD_PROXY}: refused the tunnel with status {talk.head.status}", phase="connect")

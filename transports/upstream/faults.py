@@ -1,6 +1,6 @@
 """The one place where exceptions of sockets, TLS and httpcore become ours.
 
-Messages name the host and what happened, never a URL or a credential.
+Messages say what happened, never to whom: clients read them, and addresses of upstreams are none of their business.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled
 #: What can go wrong between us and an upstream without being our bug.
 CAUGHT: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, httpcore.RemoteProtocolError)
 
+#: Who is meant in messages.
+UPSTREAM: Final = "the upstream"
+FORWARD_PROXY: Final = "the forward proxy"
+
+#: OpenSSL's verification errors (x509_vfy.h), without the names its own words hold.
+_CERTIFICATE: Final = {
+    10: "it has expired",
+    18: "it is self-signed",
+    19: "it is self-signed",
+    20: "its issuer is not known",
+    62: "it is for another host",
+    64: "it is for another address",
+}
+
 _WORDS: Final = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -29,23 +43,24 @@ _WORDS: Final = {
 }
 
 
-def failure(error: BaseException, host: str, phase: str, *, ended: bool = False) -> UpstreamError:
-    """``error``, one of ``CAUGHT``, in our words. ``ended``: the upstream had closed the connection when it was raised."""
+def failure(error: BaseException, who: str, phase: str, *, ended: bool = False) -> UpstreamError:
+    """``error``, one of ``CAUGHT``, in our words. ``who`` it was; ``ended``: the upstream had closed the connection when it was raised."""
     if isinstance(error, httpcore.RemoteProtocolError):
         if ended:
-            return UpstreamFailed(f"{host}: the connection was closed before the answer was complete", phase=phase)
-        return UpstreamGarbled(f"{host}: the answer is not valid HTTP", code="upstream_request_failed", phase=phase)
+            return UpstreamFailed(f"{who}: the connection was closed before the answer was complete", phase=phase)
+        return UpstreamGarbled(f"{who}: the answer is not valid HTTP", code="upstream_request_failed", phase=phase)
     root = _root(error)
     if isinstance(root, ssl.SSLCertVerificationError):
-        return UpstreamFailed(f"{host}: TLS: certificate not accepted: {root.verify_message}", phase=phase)
+        why = _CERTIFICATE.get(root.verify_code, "it cannot be verified")
+        return UpstreamFailed(f"{who}: TLS: certificate not accepted: {why}", phase=phase)
     if isinstance(root, ssl.SSLError):
-        return UpstreamFailed(f"{host}: TLS: {(root.reason or 'handshake failed').lower().replace('_', ' ')}", phase=phase)
+        return UpstreamFailed(f"{who}: TLS: {(root.reason or 'handshake failed').lower().replace('_', ' ')}", phase=phase)
     if isinstance(root, socket.gaierror):
-        return UpstreamFailed(f"{host}: name not resolved", phase=phase)
+        return UpstreamFailed(f"{who}: name not resolved", phase=phase)
     if isinstance(root, OSError) and root.errno is not None:
         words = _WORDS.get(root.errno) or os.strerror(root.errno).lower()
-        return UpstreamFailed(f"{host}: {words}", phase=phase)
-    return UpstreamFailed(f"{host}: the connection was closed", phase=phase)
+        return UpstreamFailed(f"{who}: {words}", phase=phase)
+    return UpstreamFailed(f"{who}: the connection was closed", phase=phase)
 
 
 def _root(error: BaseException) -> BaseException:

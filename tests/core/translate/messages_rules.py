@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -46,7 +47,7 @@ def _takes_object(tool: dict[str, Any]) -> bool:
 
 
 def _order(turns: list[dict[str, Any]]) -> Iterator[str]:
-    for before, turn in zip(turns, turns[1:], strict=False):
+    for before, turn in pairwise(turns):
         pair = (before["role"], turn["role"])
         if pair not in {("user", "assistant"), ("assistant", "user"), ("user", "system"), ("system", "assistant")}:
             yield f"{pair[0]} is followed by {pair[1]}"
@@ -87,6 +88,8 @@ def _content(turn: dict[str, Any]) -> Iterator[str]:
             yield f"{kinds} in an assistant turn"
         elif [RANK[kind] for kind in kinds] != sorted(RANK[kind] for kind in kinds):
             yield f"{kinds} are out of order"
+        elif RANK[kinds[-1]] == 0:
+            yield "thinking that no answer follows"
     elif not set(kinds) <= (IN_A_USER_TURN if turn["role"] == "user" else {"text"}):
         yield f"{kinds} in a {turn['role']} turn"
     for block in content:
