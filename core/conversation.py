@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast
 from typing import Protocol as Interface
 
 from msgspec import Raw
@@ -16,16 +16,18 @@ from core.dialects import Protocol, ThinkingStyle
 from core.effects import Await, Deadlines, Flow, Head, Open, Read, Send, Start, UpstreamRequest
 from core.errors import BadRequest, ProxyError, UpstreamError, UpstreamGarbled
 from core.headers import EVENT_STREAM, answer_head, upstream_headers, upstream_request_id
-from core.routing import Target, has_images, upstream_url
-from core.tokens import estimate_payload
+from core.routing import Target, has_attached_image, has_images, upstream_url
+from core.tokens import estimate_body
 from core.translate import faults, relay, relay_chat, to_chat, to_messages
 from core.translate.answers import answer_to_chat, answer_to_messages, chat_as_stream, messages_as_stream
 from core.translate.context import AnswerContext, Translated
 from core.translate.folding import fold
+from core.translate.images import holds_image
 from core.translate.stream_to_chat import MessagesToChat
 from core.translate.stream_to_messages import ChatToMessages
 from core.translate.usage import Counts
-from core.wire.codec import ABSENT, encode, given, members, plain
+from core.wire import chat, messages
+from core.wire.codec import ABSENT, encode, given, members, plain, read
 from core.wire.envelope import Envelope
 
 T = TypeVar("T")
@@ -41,10 +43,20 @@ _BLANK: Final = b" \t\r\n" + _MARK
 #: How an event stream begins.
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
+#: Of the list of messages so many bytes are looked at to see whether it is one, and not empty.
+_GLANCE: Final = 1024
+
 #: Said in a stream while the upstream is silent, so that nobody on the way takes the silence for an end.
 KEEP_ALIVE: Final = {Protocol.ANTHROPIC: b'event: ping\ndata: {"type":"ping"}\n\n', Protocol.OPENAI: b": keep-alive\n\n"}
 #: Claude Code's per-request nonce inside the system prompt; it defeats the prefix cache of every upstream but Anthropic's own.
 _NONCE: Final = re.compile(rb"(x-anthropic-billing-header:[^\"\\]*?\bcch=)[0-9a-zA-Z]+")
+
+
+#: What no id of ours may hold.
+_SEEDLESS: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+#: A request in types with the paths of what was unknown in it; None where it is not translated.
+_Parsed: TypeAlias = tuple[messages.Request, list[str]] | tuple[chat.Request, list[str]] | None
 
 
 class StreamMachine(Interface):
@@ -89,16 +101,17 @@ def converse(call: Call) -> Flow[None]:
 def _plan(call: Call) -> Plan:
     """Read the request, choose its target, and put it into the target's words."""
     settings, record, wire = call.gateway.settings, call.record, call.wire
-    envelope = Envelope.read(call.request.body, max_depth=settings.max_json_depth)
+    envelope = Envelope.read(call.request.body, max_depth=None)
+    envelope.check(settings.max_json_depth, but="messages")
     model = _member(envelope, "model", str) or ""
     stream = bool(_member(envelope, "stream", bool))
-    _check_messages(envelope)
-    target = call.gateway.route(model, images=has_images(envelope), wire=wire)
+    _check_messages(envelope, settings.max_json_depth)
+    target, parsed = _target(call, envelope, model)
     record.model, record.stream = model, stream
     record.upstream_model, record.target, record.reason = target.model, f"{target.name}/{target.protocol.value}", target.reason
     record.note(target.line)
     credential = upstream_credential(call.client, settings)
-    translated = _translated(call, envelope, target, model or target.model, stream=stream)
+    translated = _translated(call, envelope, parsed, target, model or target.model)
     record.losses = translated.losses
     for loss in translated.losses:
         record.note(f"left out {loss.path}: {loss.what}: {loss.why}")
@@ -109,6 +122,29 @@ def _plan(call: Call) -> Plan:
         url = f"{url}?{query}"
     deadlines = call.gateway.stream_deadlines if stream else call.gateway.plain_deadlines
     return Plan(target, UpstreamRequest("POST", url, headers, translated.body), credential, deadlines, translated.answer, stream)
+
+
+def _target(call: Call, envelope: Envelope, model: str) -> tuple[Target, _Parsed]:
+    """Where the request goes, and its typed form if it has to be translated for that.
+
+    Pictures decide where it goes. They are looked for in the types where those are needed anyway, in the bytes otherwise.
+    """
+    wire, depth = call.wire, call.gateway.settings.max_json_depth
+    target = call.gateway.route(model, images=False, wire=wire)
+    if target.protocol is wire:
+        envelope.check_member("messages", depth)
+        if not has_images(envelope):
+            return target, None
+        target = call.gateway.route(model, images=True, wire=wire)
+        return target, None if target.protocol is wire else _parsed(wire, envelope)
+    parsed = _parsed(wire, envelope)
+    if holds_image(parsed[0].messages) or has_attached_image(envelope):
+        target = call.gateway.route(model, images=True, wire=wire)
+    return target, parsed
+
+
+def _parsed(wire: Protocol, envelope: Envelope) -> tuple[messages.Request, list[str]] | tuple[chat.Request, list[str]]:
+    return read(messages.Request, envelope.body) if wire is Protocol.ANTHROPIC else read(chat.Request, envelope.body)
 
 
 def _member(envelope: Envelope, name: str, kind: type[T]) -> T | None:
@@ -127,33 +163,35 @@ def _shown(value: object) -> str:
     return {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}.get(type(value), "a number")
 
 
-def _check_messages(envelope: Envelope) -> None:
-    raw = envelope.get("messages")
-    if raw is None or raw == b"null":
+def _check_messages(envelope: Envelope, max_depth: int) -> None:
+    raw = envelope.members.get("messages", ABSENT)
+    begin = bytes(memoryview(raw)[:_GLANCE])
+    if begin in (b"", b"null"):
         raise BadRequest("messages: this field is required", param="messages", code="invalid_request")
-    if not raw.startswith(b"["):
+    if not begin.startswith(b"["):
+        envelope.check_member("messages", max_depth)
         raise BadRequest(f"messages: expected an array, found {_shown(plain(raw))}", param="messages", code="invalid_request")
-    if raw[1:].lstrip().startswith(b"]"):
+    if begin[1:].lstrip().startswith(b"]"):
         raise BadRequest("messages: expected at least one message", param="messages", code="invalid_request")
 
 
-def _translated(call: Call, envelope: Envelope, target: Target, model: str, *, stream: bool) -> Translated:
+def _translated(call: Call, envelope: Envelope, parsed: _Parsed, target: Target, model: str) -> Translated:
     """The body in the target's words. The same wire is not translated: it passes but for the few members that must change."""
-    wire, settings, request = call.wire, call.gateway.settings, call.request
-    seed = re.sub(r"[^A-Za-z0-9_-]", "_", request.id)
-    estimate = estimate_payload(envelope.body) if stream and wire is Protocol.ANTHROPIC else 0
-    if wire is target.protocol:
-        body = _messages_body(envelope, target, call) if wire is Protocol.ANTHROPIC else _chat_body(envelope, target, call, stream=stream)
+    settings, request, stream = call.gateway.settings, call.request, call.record.stream
+    seed = _SEEDLESS.sub("_", request.id)
+    estimate = estimate_body(envelope.body) if stream and call.wire is Protocol.ANTHROPIC else 0
+    if call.wire is target.protocol:
+        relays_messages = call.wire is Protocol.ANTHROPIC
+        body = _messages_body(envelope, target, call) if relays_messages else _chat_body(envelope, target, call, stream=stream)
         answer = AnswerContext(model, seed, int(request.now), include_usage=_asks_for_usage(envelope), input_tokens=estimate)
         return Translated(body, answer)
-    if wire is Protocol.ANTHROPIC:
-        translated = to_chat.to_chat(
-            envelope.body, target.dialect, model=target.model, answer_model=model, seed=seed, now=request.now, input_tokens=estimate
+    if target.protocol is Protocol.OPENAI:
+        dialect = target.dialect if settings.enable_zai_thinking else replace(target.dialect, thinking_default=None)
+        return to_chat.to_chat(
+            cast("to_chat.Body", parsed), dialect, model=target.model, answer_model=model, seed=seed, now=request.now, input_tokens=estimate
         )
-        thinking = _thinking(members(translated.body), target, call)
-        return replace(translated, body=b'%b,"thinking":%b}' % (translated.body[:-1], thinking)) if thinking is not None else translated
     return to_messages.to_messages(
-        envelope.body,
+        cast("to_messages.Body", parsed),
         target.dialect,
         model=target.model,
         answer_model=model,

@@ -87,9 +87,7 @@ class BadRequest(Refused):
     status = 400
     code = "request_conversion_failed"
 
-    def __init__(
-        self, message: str, *, code: str | None = None, param: str | None = None, details: bytes | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None, details: bytes | None = None) -> None:
         super().__init__(message, code=code, param=param)
         self.details = details
 

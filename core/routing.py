@@ -71,10 +71,15 @@ def _is_zai(base: str | None) -> bool:
 
 def has_images(envelope: Envelope) -> bool:
     """Whether a request holds a picture, at any depth: in messages, tool results, single-object contents, attachments."""
-    body = envelope.body
-    if (b'"image' in body or b'"input_image"' in body) and _holds_image(_member(envelope, "messages")):
+    # One look at the bytes first: every type of picture has the word in it, and most requests do not.
+    if b"image" in envelope.body and _holds_image(_member(envelope, "messages")):
         return True
-    attached = _member(envelope, "attachments") if b'"attachments"' in body else None
+    return has_attached_image(envelope)
+
+
+def has_attached_image(envelope: Envelope) -> bool:
+    """Whether a picture is among the ``attachments`` that some editors put beside the messages."""
+    attached = _member(envelope, "attachments")
     return isinstance(attached, list) and any(_is_picture(one) for one in attached)
 
 

@@ -21,7 +21,8 @@ OWN = {"core", "transports"}
 
 #: What a pure module may import. Everything here computes; nothing looks at a clock, a file, the environment or a socket.
 PURE = {
-    "__future__", "base64", "binascii", "collections", "collections.abc", "core", "dataclasses", "datetime", "enum", "fnmatch", "functools",
+    "__future__",
+    "abc", "base64", "binascii", "collections", "collections.abc", "core", "dataclasses", "datetime", "enum", "fnmatch", "functools",
     "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "string", "typing", "urllib.parse",
 }  # fmt: skip
 

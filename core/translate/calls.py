@@ -106,7 +106,7 @@ class Calls:
             return None
         if fragment.id and not call.given_id and not call.is_begun:
             call.id, call.given_id = self._unique(fragment.id), fragment.id
-        if name and name != call.name and call.is_blank:  # a name may come in pieces, or again and again
+        if name and name != call.name and (call.is_blank or not call.name):  # a name may come in pieces, or again and again
             if call.is_begun:
                 raise UpstreamGarbled(f'the upstream changed the name of the tool "{call.name}" after the call had begun')
             call.name = name if name.startswith(call.name) else call.name + name
@@ -133,7 +133,7 @@ class Calls:
 
 def _begins_anew(call: Call, call_id: str | None, name: str, arguments: str) -> bool:
     """Whether a fragment under the key of ``call`` is the beginning of another one."""
-    if not name:
+    if not (name and call.name):
         return False
     if call_id and call.given_id:
         return call_id != call.given_id

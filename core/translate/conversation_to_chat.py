@@ -20,6 +20,7 @@ from core.translate.naming import CallIds, ToolNames
 from core.translate.tools import ToolChanges
 from core.wire import chat, messages
 from core.wire.codec import compact, text_of
+from core.wire.envelope import MAX_DEPTH, is_deeper_than
 
 #: Between two blocks of a system prompt. Any constant serves; it must never change, or every prefix cache is lost.
 SYSTEM_SEPARATOR: Final = "\n\n"
@@ -246,6 +247,8 @@ class Conversation:
     def _call(self, block: messages.ToolUse, path: str) -> chat.ToolCall:
         if block.id in self._open:
             raise refuse(f"{path}.id", f'two calls of one turn have the id "{block.id}": their results could not be told apart')
+        if is_deeper_than(MAX_DEPTH, block.input):
+            raise refuse(f"{path}.input", f"nested too deep, at most {MAX_DEPTH} levels are read")
         arguments = compact(block.input)
         if not arguments.startswith(b"{"):
             raise refuse(f"{path}.input", "expected an object")

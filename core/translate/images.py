@@ -155,3 +155,14 @@ def file_to_document(part: chat.FilePart, path: str) -> messages.Document | mess
     if media != PDF:
         raise refuse(f"{path}.file.file_data", f'media type "{media}" cannot be sent to this upstream; expected {PDF} or text')
     return messages.Document(messages.Source(type="base64", media_type=PDF, data=payload), title=title)
+
+
+def holds_image(turns: list[messages.Turn] | list[chat.Turn]) -> bool:
+    """Whether any turn of a conversation has a picture, its tool results included."""
+    return any(_is_image(block) for turn in turns if isinstance(turn.content, list) for block in turn.content)
+
+
+def _is_image(block: object) -> bool:
+    if isinstance(block, messages.Image | chat.ImagePart):
+        return True
+    return isinstance(block, messages.ToolResult) and isinstance(block.content, list) and any(_is_image(one) for one in block.content)

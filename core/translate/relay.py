@@ -104,7 +104,7 @@ class MessagesRelay(MessagesReader):
 
     def _begin(self) -> None:
         if not self.started:
-            self._told = usage.Counts(self.context.input_tokens, output=0)
+            self._told = replace(self.counts.repaired(self.context.input_tokens), output=0)
             self._say("message_start", start_event(message_id("", self.context), self._told, self.context))
             self.state = State.BETWEEN
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import msgspec
 from msgspec import Raw
 
 from core.dialects import Protocol
@@ -23,6 +24,10 @@ from core.wire.codec import ABSENT, decoder, encode, given, members, whole_numbe
 from core.wire.sse import Frame
 
 _CHOICES: Final = decoder(list[dict[str, Raw]])
+#: The members at the top of a chunk that every chunk has, and that are the same in all of them.
+_CONSTANT: Final = frozenset({"id", "object", "created", "model"})
+#: How the delta of a chunk begins where a vendor (GLM, DeepSeek) says the role in every one.
+_ROLE: Final = b'"delta":{"role":"assistant",'
 
 
 class _Choice:
@@ -111,6 +116,32 @@ def _is_tidy(fragment: chat.Call, piece: dict[str, object]) -> bool:
     )
 
 
+class _Head:
+    """What stands before the choices of a chunk: the same bytes in chunk after chunk, so they are parsed and mended once."""
+
+    __slots__ = ("_ours", "_theirs")
+
+    def __init__(self) -> None:
+        self._theirs = self._ours = b""
+
+    def learn(self, data: bytes, whole: dict[str, object]) -> None:
+        """``data`` was mended to be ``whole``, in nothing but constant members."""
+        theirs, choices, _ = data.partition(b'"choices":')
+        try:
+            found = members(theirs + choices + b"0}")
+        except msgspec.DecodeError:  # those were not the choices at the top
+            return
+        if found.keys() >= _CONSTANT:
+            self._theirs = theirs + choices
+            self._ours = encode({name: whole[name] for name in found if name != "choices"})[:-1] + b',"choices":'
+
+    def mended(self, data: bytes) -> bytes | None:
+        """``data`` with our head; None when it does not begin as that which was learnt."""
+        if not self._theirs or not data.startswith(self._theirs):
+            return None
+        return self._ours + data[len(self._theirs) :]
+
+
 class ChatRelay(ChatReader):
     """A chat stream for a chat client.
 
@@ -126,6 +157,7 @@ class ChatRelay(ChatReader):
         self._created = -1  # not known yet
         self._usage = ABSENT  # what the last usage said
         self._choices: dict[int, _Choice] = {}
+        self._head = _Head()
 
     # ------------------------------------------------------------------ chunks
 
@@ -134,7 +166,7 @@ class ChatRelay(ChatReader):
             self._usage = chunk.usage
         kept: list[dict[str, object] | int] = []  # choices as they came, by position, or mended
         for position, choice in enumerate(chunk.choices or ()):
-            number = whole_number(choice.index) or 0
+            number = choice.index if type(choice.index) is int and choice.index >= 0 else whole_number(choice.index) or 0
             record = self._choices.get(number)
             if record is None:
                 if number >= self.context.choices:
@@ -144,6 +176,8 @@ class ChatRelay(ChatReader):
             if record.is_finished:
                 self.skipped += choice.delta is not None and _says_anything(choice.delta)
                 continue
+            if record.has_role and choice.delta is not None and choice.delta.role is not None:
+                frame = _without_role(frame, choice.delta)
             mended = self._mended(choice, number, record, frame, position)
             if mended is None:
                 kept.append(position)
@@ -153,22 +187,27 @@ class ChatRelay(ChatReader):
             self._write(chunk, frame, kept)
 
     def _write(self, chunk: chat.Completion, frame: Frame, kept: list[dict[str, object] | int]) -> None:
-        if self._has_finish() and len(self._choices) == self.context.choices:
+        choices = chunk.choices or []
+        if any(choice.finish_reason for choice in choices) and self._has_finish() and len(self._choices) == self.context.choices:
             self.state = State.STOPPED
         elif self.state is State.WAITING:
             self.state = State.BETWEEN
         changes = self._mended_top(chunk)
-        if kept != list(range(len(chunk.choices or ()))):
+        is_constant = chunk.error is ABSENT and changes.keys() <= _CONSTANT
+        if kept != list(range(len(choices))):
+            is_constant = False
             raw: list[dict[str, Raw]] = _CHOICES.decode(members(frame.data)["choices"])
             changes["choices"] = [raw[one] if isinstance(one, int) else one for one in kept]
-        if changes or chunk.error is not ABSENT:
+        if is_constant and not changes:
+            self._out.append(frame.raw if can_pass(frame) else sse.encode(frame.data))
+        elif is_constant and (data := self._head.mended(frame.data)) is not None:
+            self._out.append(sse.encode(data))
+        else:
             whole = {**members(frame.data), **changes}
             whole.pop("error", None)  # an empty one
             self._out.append(sse.encode(encode(whole)))
-        elif can_pass(frame):
-            self._out.append(frame.raw)
-        else:
-            self._out.append(sse.encode(frame.data))
+            if is_constant:
+                self._head.learn(frame.data, whole)
 
     def _mended_top(self, chunk: chat.Completion) -> dict[str, object]:
         """What has to stand at the top of a chunk instead of, or beside, what the upstream says."""
@@ -203,7 +242,8 @@ class ChatRelay(ChatReader):
             if delta is None or record.said_anything:
                 source, delta = "", chat.AnswerMessage()
         inner = self._inner_changes(delta, choice.finish_reason, record)
-        top: dict[str, object] = {} if type(choice.index) is int else {"index": number}
+        # Not ==: 0.0 and False are equal to 0, and no index.
+        top: dict[str, object] = {} if choice.index is number else {"index": number}
         if choice.finish_reason is not None and (reason := self._reason(choice.finish_reason, record)) != choice.finish_reason:
             top["finish_reason"] = reason
         if source == "delta" and not (top or inner):
@@ -226,9 +266,13 @@ class ChatRelay(ChatReader):
             changes["role"] = ABSENT  # SDKs add up what is said twice
         if isinstance(delta.content, list):
             changes["content"] = "".join(part.text or part.refusal or "" for part in delta.content)
-        record.said_anything = record.said_anything or _says_anything(delta)
-        pieces, is_tidy, lost = record.take_calls(delta.tool_calls or [])
-        self.skipped += lost
+        if not record.said_anything:
+            record.said_anything = _says_anything(delta)
+        pieces: list[dict[str, object]] = []
+        is_tidy = True
+        if delta.tool_calls:
+            pieces, is_tidy, lost = record.take_calls(delta.tool_calls)
+            self.skipped += lost
         if finish:
             rest = record.rest(cut=finish in stops.CUTTING)
             pieces, is_tidy = pieces + rest, is_tidy and not rest
@@ -273,6 +317,15 @@ class ChatRelay(ChatReader):
             encode(self.context.model),
         )
         self._out.append(sse.encode(head + rest))
+
+
+def _without_role(frame: Frame, delta: chat.AnswerMessage) -> Frame:
+    """The frame without a role that was said before, where it stands at the begin of its delta, as it mostly does."""
+    before, role, behind = frame.data.partition(_ROLE)
+    if not role or before.endswith(b"\\") or _ROLE in behind:
+        return frame
+    delta.role = None
+    return Frame(frame.event, b'%b"delta":{%b' % (before, behind), b"")
 
 
 def _says_anything(delta: chat.AnswerMessage) -> bool:

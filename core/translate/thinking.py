@@ -124,7 +124,9 @@ def _budget(request: chat.Request) -> int | None:
 
 
 def ask_chat(request: chat.Request, wish: Wish | None, dialect: Dialect, losses: Losses) -> None:
-    """Write ``wish`` into a chat request in the words of ``dialect``."""
+    """Write ``wish`` into a chat request in the words of ``dialect``; without one, what the dialect has as its default."""
+    if wish is None and dialect.thinking_default is not None:
+        wish = Wish(on=dialect.thinking_default == "enabled")
     if wish is None:
         return
     style = dialect.thinking

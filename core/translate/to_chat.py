@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
@@ -42,15 +42,19 @@ _CACHE_KEY_MAX: Final = 64
 _SESSION: Final = re.compile(r'"session_id"\s*:\s*"([^"]+)"|_session_([0-9a-fA-F-]+)')
 
 
+#: A request as it came, or what ``core.wire.codec.read`` made of it.
+Body: TypeAlias = bytes | tuple[messages.Request, list[str]]
+
+
 def to_chat(
-    body: bytes, dialect: Dialect, *, model: str, answer_model: str, seed: str, now: float, strict: bool = False, input_tokens: int = 0
+    body: Body, dialect: Dialect, *, model: str, answer_model: str, seed: str, now: float, strict: bool = False, input_tokens: int = 0
 ) -> Translated:
     """Translate the body of ``POST /v1/messages`` for a chat upstream of ``dialect``.
 
     ``model`` is the upstream's name, ``answer_model`` the one the client asked for. Raises ``BadRequest`` for what is malformed, or
     cannot be left out without changing the meaning; everything else that has no place there is in ``losses``.
     """
-    request, unknown = read(messages.Request, body)
+    request, unknown = read(messages.Request, body) if isinstance(body, bytes) else body
     losses = Losses(strict=strict)
     for path in unknown:
         losses.drop(path, path.rpartition(".")[2], "unknown to this proxy, so it cannot be translated")

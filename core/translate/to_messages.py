@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
@@ -53,8 +53,12 @@ class Lifted:
     schema_tool: str | None  # the tool that stands for the JSON schema of the answer
 
 
+#: A request as it came, or what ``core.wire.codec.read`` made of it.
+Body: TypeAlias = bytes | tuple[chat.Request, list[str]]
+
+
 def to_messages(
-    body: bytes,
+    body: Body,
     dialect: Dialect,
     *,
     model: str,
@@ -71,7 +75,7 @@ def to_messages(
     naming the member for what is malformed, or cannot be left out without changing the meaning: several answers (``n``), audio both ways,
     ``file_id``, images of unknown types, a forced tool that is not there.
     """
-    request, unknown = read(chat.Request, body)
+    request, unknown = read(chat.Request, body) if isinstance(body, bytes) else body
     losses = Losses(strict=strict)
     for path in unknown:
         losses.drop(path, path.rpartition(".")[2], "unknown to this proxy, so it cannot be translated")

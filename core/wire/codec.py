@@ -39,7 +39,7 @@ _INVALID = re.compile(r"Invalid value (?P<value>.+)", re.DOTALL)
 _LONE = re.compile("[\ud800-\udfff]")
 
 
-class Closed(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Closed(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Base of everything a client sends: fields outside the declaration are noticed, defaults are not written."""
 
 

@@ -52,35 +52,50 @@ class Envelope:
     members: Mapping[str, msgspec.Raw]
 
     @classmethod
-    def read(cls, body: bytes, *, what: str = "body", max_depth: int = MAX_DEPTH) -> Envelope:
-        """Check ``body`` and find its members. ``what`` names it in errors.
+    def read(cls, body: bytes, *, what: str = "body", max_depth: int | None = MAX_DEPTH) -> Envelope:
+        """Check ``body`` and find its members. ``what`` names it in errors; ``max_depth`` None leaves depth and UTF-8 to ``check``.
 
         Raises ``BadRequest`` (``invalid_json``): empty; not UTF-8; not JSON (NaN and Infinity are not); more behind the value; not
         an object; nested deeper than ``max_depth``; a number with more than ``MAX_DIGITS`` digits; more than ``MAX_KEYS`` keys.
         Places count bytes from 0, lines and columns from 1, both after the byte order mark.
         """
         body = body.removeprefix(_BOM)
-        if not body.isascii():
-            try:
-                body.decode()
-            except UnicodeDecodeError as error:
-                raise _invalid(what, body, error.start, f"found byte 0x{body[error.start]:02x}, expected UTF-8") from None
+        if max_depth is not None:
+            _check_text(body, what)
         if _too_many_keys(body):
             raise BadRequest(f"{what}: more than {MAX_KEYS} keys", code="invalid_json")
         try:
             body, members = _decode(body)
         except RecursionError:
-            raise BadRequest(f"{what}: {_too_deep(max_depth)}", code="invalid_json") from None
+            raise BadRequest(f"{what}: {_too_deep(max_depth or MAX_DEPTH)}", code="invalid_json") from None
         except msgspec.DecodeError as error:
             raise _explain(what, body, error) from None
         if _has_long_number(body):
             raise BadRequest(f"{what}: a number with more than {MAX_DIGITS} digits", code="invalid_json")
-        for name, value in members.items():
-            if _deeper_than(max_depth - 1, value):
-                raise BadRequest(f"{what}: member {name[:64]!a}: {_too_deep(max_depth)}", code="invalid_json")
-        if _may_hide(max_depth - 1, len(body), members) and _deeper_than_exactly(max_depth, body):
+        envelope = cls(body, members)
+        if max_depth is not None:
+            envelope.check(max_depth, what=what)
+        return envelope
+
+    def check(self, max_depth: int, *, what: str = "body", but: str = "") -> None:
+        """What ``read`` leaves out without a ``max_depth``, of all members but the one named ``but``.
+
+        That one can wait for ``check_member``, or is decoded into types, which have a depth of their own and take UTF-8 only.
+        Raises ``BadRequest`` (``invalid_json``): not UTF-8; nested deeper than ``max_depth``.
+        """
+        for name in self.members:
+            if name != but:
+                self.check_member(name, max_depth, what=what)
+        if _may_hide(max_depth - 1, len(self.body), self.members) and _deeper_than_exactly(max_depth, self.body):
             raise BadRequest(f"{what}: {_too_deep(max_depth)}", code="invalid_json")
-        return cls(body, members)
+
+    def check_member(self, name: str, max_depth: int, *, what: str = "body") -> None:
+        """``check`` of one member."""
+        value = self.members[name]
+        where = f"{what}: member {name[:64]!a}"
+        _check_text(bytes(value), where)
+        if _deeper_than(max_depth - 1, value):
+            raise BadRequest(f"{where}: {_too_deep(max_depth)}", code="invalid_json")
 
     def get(self, name: str) -> bytes | None:
         """The member's value as JSON text, or None."""
@@ -179,6 +194,15 @@ def _without_lone_surrogates(body: bytes) -> bytes:
     return _LONE.sub(rb"\\ufffd", marked).replace(b"\x00\x00", rb"\\")
 
 
+def _check_text(text: bytes, what: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise _invalid(what, text, error.start, f"found byte 0x{text[error.start]:02x}, expected UTF-8") from None
+
+
 # ---- limits ----------------------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(rb"[-+.eE0-9]{%d,}+" % (MAX_DIGITS + 1))
@@ -222,6 +246,11 @@ def _has_long_number(body: bytes) -> bool:
         if quotes % 2 == 0 and len(run[0].translate(None, b"+-.eE")) > MAX_DIGITS:
             return True
     return False
+
+
+def is_deeper_than(levels: int, value: msgspec.Raw) -> bool:
+    """Whether a valid JSON value is nested more than ``levels`` deep."""
+    return _deeper_than(levels, value)
 
 
 def _deeper_than(levels: int, part: msgspec.Raw, cuts: int = _CUT_LEVELS) -> bool:
@@ -323,6 +352,8 @@ def _explain(what: str, body: bytes, error: msgspec.DecodeError) -> BadRequest:
     reason, at = place[1], int(place[2])
     if reason == "trailing characters":
         at -= 1  # msgspec 0.22 has read one byte on
+    if at >= len(body):  # a number of which there is only the sign
+        return _invalid(what, body, len(body), "ends before the JSON object does")
     foreign = _FOREIGN.match(body, at)
     found = foreign[0].decode() if foreign else ascii(chr(body[at]))
     return _invalid(what, body, at, f"not JSON: {reason}, found {found}")

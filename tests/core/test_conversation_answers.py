@@ -11,7 +11,25 @@ from core.dialects import Protocol
 from core.effects import Head, Read
 from core.errors import UpstreamError, UpstreamFailed, UpstreamTimeout
 from core.testing import Answer
-from tests.core.exchanges import CHAT, EVENTS, JSON, KEY, MESSAGES, PAIRS, PATH, ask, encoded, events, failing, plain, question, request, tell, towards, whole
+from tests.core.exchanges import (
+    CHAT,
+    EVENTS,
+    JSON,
+    KEY,
+    MESSAGES,
+    PAIRS,
+    PATH,
+    ask,
+    encoded,
+    events,
+    failing,
+    plain,
+    question,
+    request,
+    tell,
+    towards,
+    whole,
+)
 
 pairs = pytest.mark.parametrize(("wire", "upstream"), PAIRS, ids=lambda wire: wire.value)
 

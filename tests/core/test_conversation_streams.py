@@ -10,7 +10,25 @@ from core.dialects import Protocol
 from core.effects import Await, Head, Open, Read, Send
 from core.errors import UpstreamFailed, UpstreamTimeout
 from core.testing import Answer
-from tests.core.exchanges import CHAT, EVENTS, JSON, MESSAGES, PAIRS, PATH, accept, ask, encoded, events, gateway, question, request, streamed, tell, towards, whole
+from tests.core.exchanges import (
+    CHAT,
+    EVENTS,
+    JSON,
+    MESSAGES,
+    PAIRS,
+    PATH,
+    accept,
+    ask,
+    encoded,
+    events,
+    gateway,
+    question,
+    request,
+    streamed,
+    tell,
+    towards,
+    whole,
+)
 
 pairs = pytest.mark.parametrize(("wire", "upstream"), PAIRS, ids=lambda wire: wire.value)
 

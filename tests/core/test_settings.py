@@ -92,7 +92,7 @@ def test_a_wrong_value_is_named_with_what_was_found_and_what_is_expected(name: s
     with pytest.raises(SettingsError) as caught:
         Settings.from_mapping({name: text})
     (problem,) = caught.value.problems
-    assert problem.startswith(f"{name}: found {ascii(text)}, ")
+    assert problem.startswith(f"{name}: found {text!a}, ")
     assert expected in problem
     assert str(caught.value) == problem
     assert problem.isprintable()

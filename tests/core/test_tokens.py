@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.pack_vocabulary import main as pack_main
 from benchmarks.pack_vocabulary import pack, to_text
 from core.errors import BadRequest
-from core.tokens import ENCODINGS, PIECE, SLACK, Counter, estimate_payload, estimate_text, pieces, unpack
+from core.tokens import ENCODINGS, PIECE, SLACK, Counter, estimate_body, estimate_payload, estimate_text, pieces, unpack
 
 PACKED = resources.files("core.vocabulary").joinpath("cl100k_base.xz").read_bytes()
 TEXT_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
@@ -427,3 +427,15 @@ def test_an_estimated_request_follows_the_same_table() -> None:
 def test_the_estimate_lies_near_the_count_for_source_text() -> None:
     body = payload(messages="def f(path: str) -> int:\n    return len(open(path).read())\n" * 50)
     assert 0.8 < estimate_payload(body) / COUNTER.payload(body) < 1.6
+
+
+@given(st.text(), st.text(alphabet="äπ数据🚀 a"))
+def test_the_quick_estimate_of_a_body_follows_the_same_formula(system: str, said: str) -> None:
+    body = json.dumps({"system": system, "messages": said}, ensure_ascii=False).encode("utf-8", "replace")
+    assert estimate_body(body) == estimate_text(body.decode())
+
+
+def test_the_quick_estimate_takes_no_picture_for_text() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BASE64}}
+    body = payload(messages=[{"role": "user", "content": [image]}])
+    assert estimate_body(body) == estimate_payload(body) < 200

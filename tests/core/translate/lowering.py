@@ -27,8 +27,11 @@ def dialect(name: str, **changes: Any) -> Dialect:
 
 
 def translate(request: Json | bytes, target: str | Dialect = "glm-relay", *, strict: bool = False) -> Translated:
-    """What becomes of ``request``, whose body must keep the rules of chat. ``messages`` and ``max_tokens`` are filled in."""
-    known = DIALECTS[target] if isinstance(target, str) else target
+    """What becomes of ``request``, whose body must keep the rules of chat. ``messages`` and ``max_tokens`` are filled in.
+
+    A dialect by name comes without its default of thinking, which would stand in every table otherwise.
+    """
+    known = replace(DIALECTS[target], thinking_default=None) if isinstance(target, str) else target
     body = request if isinstance(request, bytes) else json.dumps({"max_tokens": 9, "messages": HELLO, **request}).encode()
     made = to_chat(body, known, model="there", answer_model="here", seed="seed", now=1.5, strict=strict)
     chat_rules.check(json.loads(made.body), known)

@@ -62,7 +62,7 @@ def chunk(choices: list[Event], **more: Any) -> Event:
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "glm", "choices": choices, **more}
 
 
-def call(index: int | None = 0, arguments: Any = None, *, id: str | None = None, name: str | None = None) -> Event:  # noqa: A002
+def call(index: int | None = 0, arguments: Any = None, *, id: str | None = None, name: str | None = None) -> Event:
     """A fragment of a call; the members that are None are left out."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
     head = {"index": index, "id": id, "type": "function" if id else None, "function": function}
@@ -82,7 +82,7 @@ def usage(input_tokens: int = 0, output_tokens: int = 0, read: int = 0, written:
     return {"input_tokens": input_tokens, **cache, "output_tokens": output_tokens, **more}
 
 
-def start(id: str = "msg_1", model: str = "claude", **tokens: Any) -> Event:  # noqa: A002
+def start(id: str = "msg_1", model: str = "claude", **tokens: Any) -> Event:
     head = {"id": id, "type": "message", "role": "assistant", "model": model, "content": [], "stop_reason": None, "stop_sequence": None}
     return {"type": "message_start", "message": {**head, "usage": usage(**tokens)}}
 
@@ -109,7 +109,7 @@ def thinking(index: int, *pieces: str, signature: str = "") -> list[Event]:
     return [begun, *(piece(index, "thinking_delta", thinking=one) for one in pieces), *signed, closed(index)]
 
 
-def tool(index: int, *pieces: str, id: str = "c1", name: str = "read") -> list[Event]:  # noqa: A002
+def tool(index: int, *pieces: str, id: str = "c1", name: str = "read") -> list[Event]:
     begun = opened(index, "tool_use", id=id, name=name, input={})
     return [begun, *(piece(index, "input_json_delta", partial_json=one) for one in pieces), closed(index)]
 

@@ -391,5 +391,5 @@ def test_every_thing_can_come_after_every_other(state: State, kind: State) -> No
     assert machine.error is None
     kinds = [event["content_block"]["type"] for event in out if event["type"] == "content_block_start"]
     names = {State.BETWEEN: "redacted_thinking", State.THINKING: "thinking", State.TEXT: "text", State.CALL: "tool_use"}
-    before = {State.WAITING: [], State.BETWEEN: ["thinking"]}.get(state, [names[state]])
+    before = [] if state is State.WAITING else ["thinking"] if state is State.BETWEEN else [names[state]]
     assert kinds == (before if state is kind and kind in (State.THINKING, State.TEXT) else [*before, names[kind]])

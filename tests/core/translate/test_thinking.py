@@ -146,7 +146,7 @@ AT_LENGTH = Wish(on=True, effort="high", budget=5000)
         ("openrouter", ON, {"reasoning": {"enabled": True}}),
         ("openrouter", OFF, {"reasoning": {"enabled": False}}),
         ("openai", OFF, {}),
-        ("glm", None, {}),
+        ("glm", None, {"thinking": {"type": "enabled"}}),
     ],
 )
 def test_a_wish_in_the_words_of_a_chat_upstream(target: str, wish: Wish | None, said: Json) -> None:

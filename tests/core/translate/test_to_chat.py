@@ -92,7 +92,7 @@ def test_every_dialect_gets_a_request_that_keeps_the_rules(name: str) -> None:
         ),
         pytest.param(
             {"stream": True},
-            dialect("glm", stream_usage=False),
+            dialect("glm", stream_usage=False, thinking_default=None),
             {"max_tokens": 9, "stream": True},
             id="usage is asked for where it is known",
         ),

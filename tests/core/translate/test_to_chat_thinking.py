@@ -115,3 +115,16 @@ def test_what_is_carried_or_ruled_out_is_no_loss(target: str, request_: Json) ->
 def test_a_hidden_display_asks_the_upstream_for_nothing_more() -> None:
     shown = lowered({"thinking": {"type": "adaptive", "display": "omitted"}}, dialect("glm"))
     assert shown["thinking"] == {"type": "enabled"}
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "expected"),
+    [
+        pytest.param("glm", {}, {"type": "enabled"}, id="GLM thinks unless told otherwise"),
+        pytest.param("glm-relay", {}, {"type": "enabled"}, id="so does a server of GLM elsewhere"),
+        pytest.param("glm", {"thinking": {"type": "disabled"}}, {"type": "disabled"}, id="the client's own word wins"),
+        pytest.param("deepseek", {}, None, id="nobody else is told to"),
+    ],
+)
+def test_a_dialect_may_have_a_default_of_thinking(name: str, request_: Json, expected: Json | None) -> None:
+    assert lowered(request_, dialect(name)).get("thinking") == expected
