@@ -183,7 +183,8 @@ def _translated(call: Call, envelope: Envelope, parsed: _Parsed, target: Target,
     if call.wire is target.protocol:
         relays_messages = call.wire is Protocol.ANTHROPIC
         body = _messages_body(envelope, target, call) if relays_messages else _chat_body(envelope, target, call, stream=stream)
-        answer = AnswerContext(model, seed, int(request.now), include_usage=_asks_for_usage(envelope), input_tokens=estimate)
+        asked = _asks_for_usage(envelope)
+        answer = AnswerContext(model, seed, int(request.now), _choices(envelope), include_usage=asked, input_tokens=estimate)
         return Translated(body, answer)
     if target.protocol is Protocol.OPENAI:
         dialect = target.dialect if settings.enable_zai_thinking else replace(target.dialect, thinking_default=None)
@@ -242,6 +243,12 @@ def _thinking(found: Mapping[str, Raw], target: Target, call: Call) -> bytes | N
         return None
     effort = bytes(found.get("reasoning_effort", ABSENT))
     return encode({"type": "disabled" if effort in (b'"none"', b'"minimal"') else wanted})
+
+
+def _choices(envelope: Envelope) -> int:
+    """How many answers the client wants at once (``n`` of chat)."""
+    asked = envelope.get("n") or b""
+    return max(1, int(asked)) if asked.isdigit() else 1
 
 
 def _asks_for_usage(envelope: Envelope) -> bool:

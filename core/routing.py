@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 import urllib.parse
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ _SEEING: Final = ("glm-*[0-9]v", "glm-*[0-9]v-*")
 _IMAGE_TYPES: Final = ("image", "image_url", "input_image")  # no set: what a client calls a type need not be hashable
 #: Members that hold the client's own data, in which a "type": "image" means nothing.
 _OPAQUE: Final = frozenset({"input", "arguments", "input_schema", "parameters"})
+
+#: Looking a dialect up takes a fifth of a small exchange. Names come from clients, so neither their number nor their length is trusted.
+_REMEMBERED_NAME: Final = 100  # characters
+_dialect_for: Final = functools.lru_cache(maxsize=256)(dialect_for)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,8 @@ def route(model: str | None, *, images: bool, wire: Protocol, settings: Settings
         assert base is not None  # bases() leaves one of them
         reason = f"only base: {protocol.value}"
     upstream_model = _upstream_model(name, images=images, settings=settings)
-    return Target("international", protocol, base, upstream_model, reason, dialect_for(protocol, base, upstream_model))
+    find = _dialect_for if len(upstream_model) <= _REMEMBERED_NAME else dialect_for
+    return Target("international", protocol, base, upstream_model, reason, find(protocol, base, upstream_model))
 
 
 def _without_suffix(model: str) -> tuple[str, Protocol | None]:
@@ -165,6 +171,7 @@ def _protocol(wanted: Protocol | None, *, images: bool, wire: Protocol, settings
             return Protocol.ANTHROPIC, f"auto: {path}"
 
 
+@functools.lru_cache(maxsize=64)  # bases come from the settings
 def upstream_url(protocol: Protocol, base: str, *, count: bool = False) -> str:
     """The address of the endpoint under ``base``, whatever part of the path the base already has."""
     base = base.rstrip("/")

@@ -30,7 +30,8 @@ _FALSE: Final = ("0", "false", "no", "off")
 #: Characters of a wrong value that are shown.
 _SHOWN_MAX: Final = 200
 _USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
-_LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
+#: Names of this machine, and its usual addresses, which need not be parsed at every request.
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "localhost.localdomain", "ip6-localhost")
 
 
 class SettingsError(Exception):

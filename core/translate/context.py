@@ -15,10 +15,10 @@ class AnswerContext:
     model: str  # the name the client asked for: what its answer says
     seed: str  # unique per request, of [A-Za-z0-9_-]; ids that the upstream left out are made from it
     created: int  # seconds since the epoch, for the chat wire
+    choices: int = 1  # chat: how many answers the client asked for; a translated one is always one
     names: Mapping[str, str] = field(default_factory=dict)  # upstream's tool name -> client's, where they differ
     custom: frozenset[str] = frozenset()  # client's names of custom (grammar) tools, which were wrapped
     stop_sequences: tuple[str, ...] = ()
-    choices: int = 1  # chat: how many answers the client asked for; a translated one is always one
     include_usage: bool = False  # chat: the client asked for usage in its stream
     show_thinking: bool = True  # False: the client asked for display "omitted"
     input_tokens: int = 0  # a local estimate, for message_start when the upstream has not spoken yet

@@ -110,7 +110,7 @@ def _status(status: int, code: str | None, kind: str | None, *, overflow: bool) 
         return status
     if code is not None and code.isascii() and code.isdigit() and code[:1] in "45" and len(code) == len("400"):
         return int(code)  # OpenRouter, vLLM: the status stands in the body
-    implied = _ZAI_IMPLIED.get(code or "") or _IMPLIED.get(kind or "") or _IMPLIED.get(code or "")
+    implied = _ZAI_IMPLIED.get(code or "") or _IMPLIED.get(code or "") or _IMPLIED.get(kind or "")
     return implied or (400 if overflow else 500)
 
 

@@ -64,7 +64,7 @@ class _Choice:
     def _advance(self, own: Call, pieces: list[dict[str, object]]) -> None:
         """The pieces of calls that may be written: of the first, and of the next ones where those before it are whole."""
         queue = self.queue
-        while queue:
+        while True:
             head = queue[0]
             if head.name:
                 text = head.unwritten()

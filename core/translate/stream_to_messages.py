@@ -175,8 +175,7 @@ class ChatToMessages(ChatReader):
             text = self._admitted(kind, text)
             if not text:
                 return
-            if steps := TABLE[self.state, kind]:
-                self._enter(kind, steps)
+            self._enter(kind, TABLE[self.state, kind])
         self._out.append(b"%b%b}}\n\n" % (self._delta, encode(text)))
 
     def _admitted(self, kind: State, text: str) -> str:

@@ -282,7 +282,7 @@ def _thoughts(turn: chat.Turn, parts: list[messages.Thinking]) -> list[_Thought]
     where, text = ("reasoning_content", turn.reasoning_content) if turn.reasoning_content else ("reasoning", turn.reasoning)
     spoken = [block for _, block, _ in found if isinstance(block, messages.Thinking)]
     if not spoken and text:
-        found.insert(0, (where, messages.Thinking(text), True))
+        found.insert(0, (where, messages.Thinking(text, ""), True))
     elif len(spoken) == 1 and text and not spoken[0].thinking:  # the signature stands apart from the text it signs
         spoken[0].thinking = text
     return found or [("content", part, True) for part in parts]

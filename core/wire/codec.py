@@ -136,7 +136,7 @@ def decode_lenient(kind: type[T], data: bytes) -> T:
 
 
 def mend_surrogates(data: bytes) -> bytes:
-    r"""JSON that msgspec refuses only for a lone surrogate such as ``"\ud83d"``, with U+FFFD in its place, and for bytes that are not UTF-8.
+    r"""JSON that msgspec refuses only for a lone surrogate such as ``"\ud83d"``, or for bytes that are no text, with U+FFFD in their place.
 
     msgspec 0.22 has no replacement mode; the standard library reads surrogates. Raises ``msgspec.DecodeError`` for anything else.
     """

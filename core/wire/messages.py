@@ -63,10 +63,13 @@ class SearchResult(Closed, tag="search_result"):
 
 
 class Thinking(Closed, tag="thinking"):
-    """The model's reasoning. A signature is the vendor's proof that it is unchanged: kept or dropped, never made up."""
+    """The model's reasoning. A signature is the vendor's proof that it is unchanged: kept or dropped, never made up.
+
+    The wire wants the member: reasoning without a signature is written with an empty one.
+    """
 
     thinking: str
-    signature: str = ""
+    signature: str | None = None
     cache_control: CacheControl | None = None
 
 

@@ -67,12 +67,14 @@ def request(
         found.append(JSON)
     if key is not None:
         found.append((b"x-api-key", key.encode()) if "messages" in target else (b"authorization", b"Bearer " + key.encode()))
-    given = list(headers.items()) if isinstance(headers, Mapping) else list(headers or ())
-    for name, value in given:
-        name = name.encode() if isinstance(name, str) else name
-        value = value.encode() if isinstance(value, str) else value
-        found = [field for field in found if field[0] != name or name == b"anthropic-beta"] + [(name, value)]
+    given = headers.items() if isinstance(headers, Mapping) else headers or ()
+    for name, value in ((_bytes(name), _bytes(value)) for name, value in given):
+        found = [field for field in found if field[0] != name] + [(name, value)]
     return Request(method, target, found, body, id, NOW, "127.0.0.1")
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 @dataclass(frozen=True)

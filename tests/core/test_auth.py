@@ -49,7 +49,9 @@ def admitted(*headers: tuple[bytes, bytes], wire: Protocol = MESSAGES, inbound: 
         pytest.param([(b"x-api-key", b"caf\xc3\xa9")], None, None, id="letters no header may hold"),
     ],
 )
-def test_the_clients_own_credential_is_the_one_it_shows(headers: list[tuple[bytes, bytes]], on_messages: bytes | None, on_chat: bytes | None) -> None:
+def test_the_clients_own_credential_is_the_one_it_shows(
+    headers: list[tuple[bytes, bytes]], on_messages: bytes | None, on_chat: bytes | None
+) -> None:
     assert admitted(*headers, wire=MESSAGES) == on_messages
     assert admitted(*headers, wire=CHAT) == on_chat
 
@@ -66,7 +68,9 @@ def test_the_clients_own_credential_is_the_one_it_shows(headers: list[tuple[byte
     ],
 )
 @pytest.mark.parametrize("wire", [MESSAGES, CHAT])
-def test_the_inbound_key_is_consumed_and_what_is_left_is_the_clients(wire: Protocol, headers: list[tuple[bytes, bytes]], client: bytes | None) -> None:
+def test_the_inbound_key_is_consumed_and_what_is_left_is_the_clients(
+    wire: Protocol, headers: list[tuple[bytes, bytes]], client: bytes | None
+) -> None:
     assert admitted(*headers, wire=wire, inbound=INBOUND) == client
 
 

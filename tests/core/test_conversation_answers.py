@@ -81,8 +81,14 @@ def test_on_the_same_wire_an_answer_passes_byte_for_byte(wire: Protocol) -> None
 
 @pairs
 @pytest.mark.parametrize("kind", [[EVENTS], [], [JSON], [(b"content-type", b"text/plain")]], ids=["events", "no type", "json", "text"])
-@pytest.mark.parametrize("begin", [b"", b": hello\n\n", b"\xef\xbb\xbf", b"\r\n\r\n", b"retry: 10\n\n", b"id: 1\n"], ids=["", "comment", "mark", "blank", "retry", "id"])
-def test_a_stream_in_answer_to_a_plain_question_is_folded(wire: Protocol, upstream: Protocol, kind: list[tuple[bytes, bytes]], begin: bytes) -> None:
+@pytest.mark.parametrize(
+    "begin",
+    [b"", b": hello\n\n", b"\xef\xbb\xbf", b"\r\n\r\n", b"retry: 10\n\n", b"id: 1\n"],
+    ids=["", "comment", "mark", "blank", "retry", "id"],
+)
+def test_a_stream_in_answer_to_a_plain_question_is_folded(
+    wire: Protocol, upstream: Protocol, kind: list[tuple[bytes, bytes]], begin: bytes
+) -> None:
     told = ask(wire, Answer(Head(200, kind), [begin + b"".join(events(upstream))]), at=towards(upstream))
     assert told.status == 200
     assert (text_of(wire, told.json), stop_of(wire, told.json)) == ("Hello!", "end_turn" if wire is MESSAGES else "stop")
@@ -109,7 +115,13 @@ def error_body(wire: Protocol, kind: str, message: str) -> bytes:
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529, 418, 599])
 def test_the_upstreams_status_reaches_the_client(wire: Protocol, upstream: Protocol, stream: bool, status: int) -> None:
-    limits = [(b"retry-after", b"7"), (b"x-should-retry", b"true"), (b"x-request-id", b"up_1"), (b"anthropic-ratelimit-requests-limit", b"5"), (b"set-cookie", b"c")]
+    limits = [
+        (b"retry-after", b"7"),
+        (b"x-should-retry", b"true"),
+        (b"x-request-id", b"up_1"),
+        (b"anthropic-ratelimit-requests-limit", b"5"),
+        (b"set-cookie", b"c"),
+    ]
     told = ask(wire, failing(status, error_body(upstream, "some_error", "No."), *limits), stream=stream, at=towards(upstream))
     assert told.status == (503 if wire is CHAT and status == 529 else status)
     assert told.json["error"]["message"] == "No."
@@ -127,7 +139,10 @@ def test_the_upstreams_status_reaches_the_client(wire: Protocol, upstream: Proto
 @pairs
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_an_error_inside_a_good_answer_is_an_error(wire: Protocol, upstream: Protocol, stream: bool) -> None:
-    for answer in (failing(200, error_body(upstream, "overloaded_error", "Busy"), (b"retry-after", b"7")), Answer(Head(200, [EVENTS, (b"retry-after", b"7")]), [error_body(upstream, "overloaded_error", "Busy")])):
+    for answer in (
+        failing(200, error_body(upstream, "overloaded_error", "Busy"), (b"retry-after", b"7")),
+        Answer(Head(200, [EVENTS, (b"retry-after", b"7")]), [error_body(upstream, "overloaded_error", "Busy")]),
+    ):
         told = ask(wire, answer, stream=stream, at=towards(upstream))
         assert told.status == (503 if wire is CHAT else 529)
         assert (told.json["error"]["message"], told.header("retry-after")) == ("Busy", "7")
@@ -157,7 +172,9 @@ GARBAGE = {
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("kind", [[], [JSON], [EVENTS], [(b"content-type", b"text/html")]], ids=["no type", "json", "events", "html"])
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_in_a_good_answer_is_502(wire: Protocol, upstream: Protocol, stream: bool, kind: list[tuple[bytes, bytes]], body: bytes) -> None:
+def test_garbage_in_a_good_answer_is_502(
+    wire: Protocol, upstream: Protocol, stream: bool, kind: list[tuple[bytes, bytes]], body: bytes
+) -> None:
     told = ask(wire, Answer(Head(200, kind), [body] if body else []), stream=stream, at=towards(upstream))
     assert told.status == 502
     assert told.json["error"]["code"] in ("invalid_upstream_json", "upstream_request_failed")
@@ -219,7 +236,9 @@ def test_of_a_refusal_without_end_only_the_beginning_is_read() -> None:
         (UpstreamFailed("the proxy is shutting down", code="draining", phase="connect"), 502, "draining"),
     ],
 )
-def test_an_upstream_that_cannot_be_asked_is_a_502_or_504(wire: Protocol, upstream: Protocol, stream: bool, error: UpstreamError, status: int, code: str) -> None:
+def test_an_upstream_that_cannot_be_asked_is_a_502_or_504(
+    wire: Protocol, upstream: Protocol, stream: bool, error: UpstreamError, status: int, code: str
+) -> None:
     told = ask(wire, Answer(error), stream=stream, at=towards(upstream))
     assert (told.status, told.json["error"]["code"], told.json["error"]["message"]) == (status, code, error.message)
     assert (told.record.attempts, told.record.upstream_status) == (0, None)
@@ -248,7 +267,11 @@ def test_every_upstream_effect_may_fail_and_the_client_learns_it(wire: Protocol,
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("status", [200, 429])
 def test_a_client_that_leaves_over_any_effect_leaves_a_record(wire: Protocol, upstream: Protocol, stream: bool, status: int) -> None:
-    good = Answer(Head(200, [EVENTS if stream else JSON]), [*events(upstream)[:2], None, *events(upstream)[2:]] if stream else [encoded(whole(upstream))], silent=1)
+    good = Answer(
+        Head(200, [EVENTS if stream else JSON]),
+        [*events(upstream)[:2], None, *events(upstream)[2:]] if stream else [encoded(whole(upstream))],
+        silent=1,
+    )
     answer = good if status == 200 else failing(429, b"{}")
     effects = len(ask(wire, answer, stream=stream, at=towards(upstream)).world.performed)
     assert effects >= 4
@@ -287,7 +310,11 @@ def test_a_key_that_the_upstream_repeats_is_told_to_nobody(wire: Protocol, upstr
 def test_a_key_that_is_repeated_in_mid_stream_is_told_to_nobody(wire: Protocol, upstream: Protocol) -> None:
     body = error_body(upstream, "authentication_error", f"{KEY} was revoked")
     frame = (b"event: error\n" if upstream is MESSAGES else b"") + b"data: " + body + b"\n\n"
-    for answer in (Answer(Head(200, [EVENTS]), [*events(upstream)[:3], frame]), Answer(Head(200, [EVENTS]), [*events(upstream)[:2], None, b"".join(events(upstream)[2:3]) + frame]), Answer(Head(401, [JSON]), [body], silent=1)):
+    for answer in (
+        Answer(Head(200, [EVENTS]), [*events(upstream)[:3], frame]),
+        Answer(Head(200, [EVENTS]), [*events(upstream)[:2], None, b"".join(events(upstream)[2:3]) + frame]),
+        Answer(Head(401, [JSON]), [body], silent=1),
+    ):
         told = ask(wire, answer, stream=True, at=towards(upstream))
         assert told.status == 200
         assert "CANARY" not in f"{told.body!r} {told.record!r} {told.record.line()}"

@@ -14,8 +14,7 @@ ZAI = {"UPSTREAM_BASE": "https://api.z.ai/api/anthropic", "OPENAI_UPSTREAM_BASE"
 ANTHROPIC = {"UPSTREAM_BASE": "https://api.anthropic.com"}
 
 
-def sent(wire: Protocol, body: bytes, upstream: Protocol | None = None, **settings: str) -> Told:
-    upstream = upstream or wire
+def sent(wire: Protocol, body: bytes, upstream: Protocol, **settings: str) -> Told:
     return tell(request(PATH[wire], body), [plain(upstream)], at=towards(upstream, **settings))
 
 
@@ -35,31 +34,31 @@ def odd(model: str) -> bytes:
 
 
 def test_a_messages_request_to_a_messages_upstream_is_not_touched() -> None:
-    told = sent(MESSAGES, odd("glm-4.6"))
+    told = sent(MESSAGES, odd("glm-4.6"), MESSAGES)
     assert told.world.opened[0].body == odd("glm-4.6")
 
 
 def test_only_the_name_of_the_model_changes_where_it_has_another_there() -> None:
-    told = sent(MESSAGES, odd("glm-4.6-anthropic"))
+    told = sent(MESSAGES, odd("glm-4.6-anthropic"), MESSAGES)
     assert told.world.opened[0].body == odd("glm-4.6")
     assert told.json["model"] == "glm-4.6-anthropic"
 
 
 def test_a_chat_request_to_a_chat_upstream_gets_a_thinking_switch_and_nothing_else() -> None:
-    told = sent(CHAT, odd("glm-4.6"))
+    told = sent(CHAT, odd("glm-4.6"), CHAT)
     assert told.world.opened[0].body == odd("glm-4.6").rstrip()[:-2] + b' ,"thinking":{"type":"enabled"}}\n'
-    assert sent(CHAT, odd("glm-4.6"), ENABLE_ZAI_THINKING="no").world.opened[0].body == odd("glm-4.6")
+    assert sent(CHAT, odd("glm-4.6"), CHAT, ENABLE_ZAI_THINKING="no").world.opened[0].body == odd("glm-4.6")
 
 
 @pytest.mark.parametrize("wire", [MESSAGES, CHAT])
 def test_a_byte_order_mark_goes_and_a_lone_surrogate_is_replaced(wire: Protocol) -> None:
-    told = sent(wire, b"\xef\xbb\xbf" + question(x=1).replace(b"hello", rb"hello \ud83d"), ENABLE_ZAI_THINKING="no")
+    told = sent(wire, b"\xef\xbb\xbf" + question(x=1).replace(b"hello", rb"hello \ud83d"), wire, ENABLE_ZAI_THINKING="no")
     assert told.world.opened[0].body == question(x=1).replace(b"hello", rb"hello \ufffd")
 
 
 def changed(wire: Protocol, body: bytes, **settings: str) -> dict[str, Any]:
     """The members that differ upstream; those that were taken away are None."""
-    before, after = json.loads(body), sent(wire, body, **settings).upstream
+    before, after = json.loads(body), sent(wire, body, wire, **settings).upstream
     return {name: after.get(name) for name in before.keys() | after.keys() if name not in after or before.get(name, ...) != after[name]}
 
 
@@ -75,7 +74,9 @@ def changed(wire: Protocol, body: bytes, **settings: str) -> dict[str, Any]:
         pytest.param({"max_tokens": 0}, {}, id="a limit of 0, which fills the cache"),
         pytest.param({"stream": True}, {}, id="a stream"),
         pytest.param({"thinking": {"type": "enabled", "budget_tokens": 4096}}, {}, id="thinking"),
-        pytest.param({"temperature": 0.3, "top_k": 5, "metadata": {"user_id": "u"}, "context_management": {"edits": []}}, {}, id="anything else"),
+        pytest.param(
+            {"temperature": 0.3, "top_k": 5, "metadata": {"user_id": "u"}, "context_management": {"edits": []}}, {}, id="anything else"
+        ),
     ],
 )
 def test_on_the_messages_wire_these_members_change(more: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -125,7 +126,7 @@ def test_a_chat_stream_is_asked_for_its_usage(options: dict[str, Any], sent_opti
 
 
 def test_an_upstream_without_that_switch_is_not_asked_to_think() -> None:
-    told = sent(CHAT, question(), OPENAI_UPSTREAM_BASE="https://api.openai.com/v1")
+    told = sent(CHAT, question(), CHAT, OPENAI_UPSTREAM_BASE="https://api.openai.com/v1")
     assert told.world.opened[0].body == question()
 
 
@@ -137,23 +138,23 @@ BILLING = "x-anthropic-billing-header: cc_version=2.1.329.a1b; cc_entrypoint=cli
 @pytest.mark.parametrize("system", [BILLING, [{"type": "text", "text": BILLING}, {"type": "text", "text": "cch=untouched, x-anthropic cch=too"}]], ids=["a text", "blocks"])  # fmt: skip
 def test_the_nonce_of_claude_code_is_constant_towards_others_and_the_change_is_noted(system: Any) -> None:
     body = question(system=system)
-    told = sent(MESSAGES, body, **ZAI)
+    told = sent(MESSAGES, body, MESSAGES, **ZAI)
     assert told.world.opened[0].body == body.replace(b"cch=7f3a9", b"cch=00000")
     assert any("cch=" in note for note in told.record.notes)
-    other = sent(MESSAGES, body.replace(b"7f3a9", b"0dd1e"), **ZAI)
+    other = sent(MESSAGES, body.replace(b"7f3a9", b"0dd1e"), MESSAGES, **ZAI)
     assert other.world.opened[0].body == told.world.opened[0].body
 
 
 def test_the_nonce_is_untouched_towards_anthropic() -> None:
     body = question(system=BILLING, model="claude-opus-4-7")
-    told = sent(MESSAGES, body, **ANTHROPIC)
+    told = sent(MESSAGES, body, MESSAGES, **ANTHROPIC)
     assert told.world.opened[0].body == body
     assert not any("cch=" in note for note in told.record.notes)
 
 
 def test_a_prompt_without_the_header_is_left_alone_even_if_it_speaks_of_cch() -> None:
     body = question(system="cch=7f3a9")
-    assert sent(MESSAGES, body).world.opened[0].body == body
+    assert sent(MESSAGES, body, MESSAGES).world.opened[0].body == body
 
 
 # ---------------------------------------------------------------------------------------------------- threads
@@ -167,12 +168,15 @@ def test_a_thread_is_refused_by_upstreams_that_know_none_in_the_way_the_sdks_act
         told = tell(request("/v1/messages", question(thread=THREAD)), at=towards(upstream))
         assert (told.status, told.world.opened) == (400, [])
         error = told.json["error"]
-        assert (error["type"], error["details"]) == ("invalid_request_error", {"error_code": "thread_unsupported_request", "unsupported": []})
+        assert (error["type"], error["details"]) == (
+            "invalid_request_error",
+            {"error_code": "thread_unsupported_request", "unsupported": []},
+        )
 
 
 def test_a_thread_passes_to_anthropic_and_a_thread_that_is_null_everywhere() -> None:
-    assert sent(MESSAGES, question(thread=THREAD, model="claude-opus-4-7"), **ANTHROPIC).upstream["thread"] == THREAD
-    assert sent(MESSAGES, question(thread=None)).status == 200
+    assert sent(MESSAGES, question(thread=THREAD, model="claude-opus-4-7"), MESSAGES, **ANTHROPIC).upstream["thread"] == THREAD
+    assert sent(MESSAGES, question(thread=None), MESSAGES).status == 200
 
 
 # ---------------------------------------------------------------------------------------------------- the other wire
@@ -189,7 +193,10 @@ def test_a_messages_request_becomes_a_chat_request_with_the_thinking_switch() ->
     assert "thinking" not in sent(MESSAGES, question(), CHAT, ENABLE_ZAI_THINKING="no", **ZAI).upstream
 
 
-@pytest.mark.parametrize(("thinking", "switch"), [({"type": "disabled"}, {"type": "disabled"}), ({"type": "enabled", "budget_tokens": 4096}, {"type": "enabled"})])
+@pytest.mark.parametrize(
+    ("thinking", "switch"),
+    [({"type": "disabled"}, {"type": "disabled"}), ({"type": "enabled", "budget_tokens": 4096}, {"type": "enabled"})],
+)
 def test_a_messages_clients_own_wish_wins_over_the_switch(thinking: dict[str, Any], switch: dict[str, Any]) -> None:
     body = question(thinking=thinking, max_tokens=8192)
     assert sent(MESSAGES, body, CHAT, **ZAI).upstream["thinking"] == switch
@@ -222,11 +229,20 @@ def test_what_may_not_be_dropped_is_400_and_nothing_is_sent() -> None:
 
 @pytest.mark.parametrize(("wire", "upstream"), PAIRS)
 def test_the_upstream_gets_exactly_these_headers(wire: Protocol, upstream: Protocol) -> None:
-    noise = {"cookie": "c", "user-agent": "u", "x-forwarded-for": "9.9.9.9", "accept-encoding": "gzip", "x-api-version": "1", "anthropic-beta": "b-1"}
+    noise = {
+        "cookie": "c",
+        "user-agent": "u",
+        "x-forwarded-for": "9.9.9.9",
+        "accept-encoding": "gzip",
+        "x-api-version": "1",
+        "anthropic-beta": "b-1",
+    }
     told = tell(request(PATH[wire], question(), headers=noise), [plain(upstream)], at=towards(upstream))
     names = [name for name, _ in told.world.opened[0].headers]
     common = [b"content-type", b"accept", b"user-agent"]
-    assert names == [*common, b"x-api-key", b"anthropic-version", b"anthropic-beta"] if upstream is MESSAGES else [*common, b"authorization"]
+    assert (
+        names == [*common, b"x-api-key", b"anthropic-version", b"anthropic-beta"] if upstream is MESSAGES else [*common, b"authorization"]
+    )
     assert told.upstream_header("accept") == ["application/json"]
 
 

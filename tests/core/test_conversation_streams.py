@@ -76,14 +76,19 @@ def test_every_chunk_names_the_model_as_the_client_did(wire: Protocol, upstream:
 
 @pytest.mark.parametrize("wire", [MESSAGES, CHAT])
 def test_usage_is_told_as_the_client_asked_for_it(wire: Protocol) -> None:
-    with_usage = tell(request("/v1/chat/completions", question(True, stream_options={"include_usage": True})), [streamed(wire)], at=towards(wire))
+    with_usage = tell(
+        request("/v1/chat/completions", question(True, stream_options={"include_usage": True})), [streamed(wire)], at=towards(wire)
+    )
     assert b'"choices":[],"usage":{"prompt_tokens":11' in with_usage.body.replace(b'": ', b'":').replace(b", ", b",")
     accept(CHAT, with_usage.body)
 
 
 @pytest.mark.parametrize("upstream", [MESSAGES, CHAT])
 def test_a_prompt_is_never_reported_as_empty(upstream: Protocol) -> None:
-    frames = [frame.replace(b'"input_tokens": 11', b'"input_tokens": 0').replace(b'"prompt_tokens": 11', b'"prompt_tokens": 0') for frame in events(upstream)]
+    frames = [
+        frame.replace(b'"input_tokens": 11', b'"input_tokens": 0').replace(b'"prompt_tokens": 11', b'"prompt_tokens": 0')
+        for frame in events(upstream)
+    ]
     told = ask(MESSAGES, Answer(Head(200, [EVENTS]), frames), stream=True, at=towards(upstream))
     assert b'"input_tokens":0' not in told.body.replace(b" ", b"")
     assert told.record.counts.output == 3
@@ -123,7 +128,9 @@ def test_without_an_interval_there_are_no_keep_alives_and_the_upstream_is_awaite
 
 @pairs
 def test_each_wait_is_as_long_as_the_interval(wire: Protocol, upstream: Protocol) -> None:
-    told = ask(wire, Answer(Head(200, [EVENTS]), [None, *events(upstream)], silent=1), stream=True, at=towards(upstream, SSE_PING_INTERVAL="3"))
+    told = ask(
+        wire, Answer(Head(200, [EVENTS]), [None, *events(upstream)], silent=1), stream=True, at=towards(upstream, SSE_PING_INTERVAL="3")
+    )
     assert {effect.idle for effect in told.world.performed if isinstance(effect, Open | Await | Read)} == {3.0}
 
 
@@ -166,7 +173,12 @@ def test_a_cut_stream_never_looks_like_a_whole_one(wire: Protocol, upstream: Pro
     ends: dict[str, list[Any]] = {"ends": [], "breaks": [UpstreamFailed("cut")], "times out": [UpstreamTimeout("gap")]}
     for count in range(last):
         for half in (b"", frames[count][:-5]):
-            told = ask(wire, Answer(Head(200, [EVENTS]), [*frames[:count], *([half] if half else []), *ends[how]]), stream=True, at=towards(upstream))
+            told = ask(
+                wire,
+                Answer(Head(200, [EVENTS]), [*frames[:count], *([half] if half else []), *ends[how]]),
+                stream=True,
+                at=towards(upstream),
+            )
             if told.status != 200:
                 assert told.status in (502, 504)
                 assert told.json["error"]["code"] in ("upstream_request_failed", "upstream_timeout", "invalid_upstream_json")
@@ -206,7 +218,10 @@ def test_an_error_event_in_mid_stream_ends_the_answer(wire: Protocol, upstream: 
 
 @pairs
 def test_an_error_event_before_anything_else_is_a_proper_error(wire: Protocol, upstream: Protocol) -> None:
-    answer = Answer(Head(200, [EVENTS, (b"retry-after", b"9")]), [b'data: {"type":"error","error":{"type":"rate_limit_error","message":"Slow down"}}\n\n'])
+    answer = Answer(
+        Head(200, [EVENTS, (b"retry-after", b"9")]),
+        [b'data: {"type":"error","error":{"type":"rate_limit_error","message":"Slow down"}}\n\n'],
+    )
     told = ask(wire, answer, stream=True, at=towards(upstream))
     assert (told.status, told.header("retry-after"), told.json["error"]["message"]) == (429, "9", "Slow down")
     assert told.header("content-type") == "application/json"
@@ -218,7 +233,9 @@ def test_an_error_event_before_anything_else_is_a_proper_error(wire: Protocol, u
 @pairs
 @pytest.mark.parametrize("kind", [[JSON], [], [EVENTS], [(b"content-type", b"text/html")]], ids=["json", "no type", "events", "html"])
 @pytest.mark.parametrize("begin", [b"", b"\r\n ", b"\xef\xbb\xbf"], ids=["", "blank", "mark"])
-def test_a_whole_answer_to_a_streaming_request_becomes_a_stream(wire: Protocol, upstream: Protocol, kind: list[tuple[bytes, bytes]], begin: bytes) -> None:
+def test_a_whole_answer_to_a_streaming_request_becomes_a_stream(
+    wire: Protocol, upstream: Protocol, kind: list[tuple[bytes, bytes]], begin: bytes
+) -> None:
     body = encoded(whole(upstream))
     told = ask(wire, Answer(Head(200, kind), [*([begin] if begin else []), body[:9], body[9:]]), stream=True, at=towards(upstream))
     accepted = accept(wire, told.body)
@@ -229,8 +246,12 @@ def test_a_whole_answer_to_a_streaming_request_becomes_a_stream(wire: Protocol, 
 
 @pairs
 @pytest.mark.parametrize("kind", [[], [JSON], [(b"content-type", b"text/plain")]], ids=["no type", "json", "text"])
-@pytest.mark.parametrize("begin", [b"", b": hello\n\n", b"\n", b"\xef\xbb\xbf", b"\xef"], ids=["", "comment", "blank", "mark", "half a mark"])
-def test_a_stream_is_a_stream_whatever_its_type_says(wire: Protocol, upstream: Protocol, kind: list[tuple[bytes, bytes]], begin: bytes) -> None:
+@pytest.mark.parametrize(
+    "begin", [b"", b": hello\n\n", b"\n", b"\xef\xbb\xbf", b"\xef"], ids=["", "comment", "blank", "mark", "half a mark"]
+)
+def test_a_stream_is_a_stream_whatever_its_type_says(
+    wire: Protocol, upstream: Protocol, kind: list[tuple[bytes, bytes]], begin: bytes
+) -> None:
     frames = events(upstream)
     if begin == b"\xef":
         frames = [b"\xbb\xbf" + frames[0], *frames[1:]]
@@ -242,7 +263,12 @@ def test_a_stream_is_a_stream_whatever_its_type_says(wire: Protocol, upstream: P
 @pairs
 def test_what_cannot_be_read_in_a_stream_is_skipped_and_counted(wire: Protocol, upstream: Protocol) -> None:
     frames = events(upstream)
-    told = ask(wire, Answer(Head(200, [EVENTS]), [frames[0], b"data: {]\n\n", *frames[1:3], b"data: nope\n\n", *frames[3:]]), stream=True, at=towards(upstream))
+    told = ask(
+        wire,
+        Answer(Head(200, [EVENTS]), [frames[0], b"data: {]\n\n", *frames[1:3], b"data: nope\n\n", *frames[3:]]),
+        stream=True,
+        at=towards(upstream),
+    )
     assert (accept(wire, told.body).text, told.record.skipped) == ("Hello!", 2)
     assert "skipped=2" in told.record.line()
 

@@ -47,7 +47,16 @@ def test_everything_in_a_request_counts(more: dict[str, Any]) -> None:
     assert count(SMALL | more).json["input_tokens"] >= count(SMALL).json["input_tokens"] + 5
 
 
-@pytest.mark.parametrize("body", [{"messages": "hello"}, {"messages": ["a", {"type": "text", "text": "b"}, {"content": "c"}]}, {"system": "s"}, {"text": "t"}, {"tools": [], "messages": []}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": "hello"},
+        {"messages": ["a", {"type": "text", "text": "b"}, {"content": "c"}]},
+        {"system": "s"},
+        {"text": "t"},
+        {"tools": [], "messages": []},
+    ],
+)
 def test_odd_forms_are_counted_too_and_are_never_nothing(body: object) -> None:
     told = count(body)
     assert told.status == 200

@@ -154,7 +154,9 @@ def test_a_body_has_to_say_that_it_is_json_and_not_compressed(path: str, headers
 
 def test_a_missing_content_type_is_accepted() -> None:
     made = request("/v1/messages", question())
-    bare = type(made)(made.method, made.target, [field for field in made.headers if field[0] != b"content-type"], made.body, made.id, made.now)
+    bare = type(made)(
+        made.method, made.target, [field for field in made.headers if field[0] != b"content-type"], made.body, made.id, made.now
+    )
     assert tell(bare, [plain(MESSAGES)]).status == 200
 
 
@@ -313,7 +315,14 @@ def test_everything_else_needs_it_when_there_is_one(path: str, key: str | None) 
 @pytest.mark.parametrize("path", ["/v1/messages", "/", "/nowhere", "/health"])
 def test_a_foreign_host_or_origin_is_403_everywhere(path: str) -> None:
     for name, value in (("host", "evil.example"), ("origin", "http://evil.example")):
-        told = tell(request(path, question() if path.startswith("/v1") else b"", method="POST" if path.startswith("/v1") else "GET", headers={name: value}))
+        told = tell(
+            request(
+                path,
+                question() if path.startswith("/v1") else b"",
+                method="POST" if path.startswith("/v1") else "GET",
+                headers={name: value},
+            )
+        )
         assert (told.status, told.json["error"]["code"]) == (403, f"forbidden_{name}")
 
 
@@ -339,12 +348,22 @@ def expected(wire: Any, shown: tuple[str | None, str | None], *, inbound: bool, 
 @pytest.mark.parametrize("upstream", [MESSAGES, CHAT], ids=["to messages", "to chat"])
 @pytest.mark.parametrize("wire", [MESSAGES, CHAT], ids=["messages", "chat"])
 @pytest.mark.parametrize("shown", SHOWN, ids=str)
-def test_of_all_combinations_of_keys_exactly_one_identity_goes_upstream(wire: Any, upstream: Any, inbound: bool, server: bool, forward: bool, shown: tuple[str | None, str | None]) -> None:
+def test_of_all_combinations_of_keys_exactly_one_identity_goes_upstream(
+    wire: Any, upstream: Any, inbound: bool, server: bool, forward: bool, shown: tuple[str | None, str | None]
+) -> None:
     if not inbound and INBOUND_KEY in shown:
         return  # without an inbound key it is a key like any other
-    settings = {"FORWARD_CLIENT_KEY": str(forward)} | ({"PROXY_API_KEY": INBOUND_KEY} if inbound else {}) | ({"SERVER_API_KEY": SERVER_KEY} if server else {})
+    settings = (
+        {"FORWARD_CLIENT_KEY": str(forward)}
+        | ({"PROXY_API_KEY": INBOUND_KEY} if inbound else {})
+        | ({"SERVER_API_KEY": SERVER_KEY} if server else {})
+    )
     headers = [(name, value) for name, value in ((b"x-api-key", shown[0]), (b"authorization", shown[1] and f"Bearer {shown[1]}")) if value]
-    told = tell(request(PATH[wire], question(), key=None, headers=[(name, value.encode()) for name, value in headers]), [plain(upstream)], at=towards(upstream, **settings))
+    told = tell(
+        request(PATH[wire], question(), key=None, headers=[(name, value.encode()) for name, value in headers]),
+        [plain(upstream)],
+        at=towards(upstream, **settings),
+    )
     used = expected(wire, shown, inbound=inbound, server=server, forward=forward)
     if used is None:
         assert (told.status, told.world.opened) == (401, [])
@@ -361,7 +380,11 @@ def test_of_all_combinations_of_keys_exactly_one_identity_goes_upstream(wire: An
 @pytest.mark.parametrize(("wire", "upstream"), [(MESSAGES, MESSAGES), (MESSAGES, CHAT), (CHAT, MESSAGES), (CHAT, CHAT)])
 def test_the_query_goes_on_as_sent_from_messages_to_messages_and_nowhere_else(wire: Any, upstream: Any, query: str) -> None:
     told = tell(request(PATH[wire] + query, question()), [plain(upstream)], at=towards(upstream))
-    base = "https://messages.upstream.internal/a/v1/messages" if upstream is MESSAGES else "https://chat.upstream.internal/o/v4/chat/completions"
+    base = (
+        "https://messages.upstream.internal/a/v1/messages"
+        if upstream is MESSAGES
+        else "https://chat.upstream.internal/o/v4/chat/completions"
+    )
     assert told.world.opened[0].url == base + (query if wire is upstream is MESSAGES else "")
 
 
@@ -381,7 +404,16 @@ def test_a_client_that_leaves_over_any_effect_leaves_a_record(target: str) -> No
 
 
 def test_a_record_says_what_was_asked() -> None:
-    told: Told = tell(request("/v1/messages?beta=true", encoded({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "a"}]})), [plain(MESSAGES)])
+    told: Told = tell(
+        request("/v1/messages?beta=true", encoded({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "a"}]})),
+        [plain(MESSAGES)],
+    )
     record = told.record
-    assert (record.endpoint, record.wire, record.peer, record.started, record.model) == ("/v1/messages", "anthropic", "127.0.0.1", 1_795_132_800.0, "m")
+    assert (record.endpoint, record.wire, record.peer, record.started, record.model) == (
+        "/v1/messages",
+        "anthropic",
+        "127.0.0.1",
+        1_795_132_800.0,
+        "m",
+    )
     assert tell(request("/nowhere")).record.endpoint == "unknown"

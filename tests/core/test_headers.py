@@ -108,7 +108,9 @@ def record(**more: object) -> Record:
     return Record("req_1", "/v1/messages", NOW, **more)  # type: ignore[arg-type]
 
 
-def head(record: Record, *, upstream: Head | None = None, wire: Protocol = MESSAGES, show: bool = True, length: int | None = None) -> dict[bytes, bytes]:
+def head(
+    record: Record, *, upstream: Head | None = None, wire: Protocol = MESSAGES, show: bool = True, length: int | None = None
+) -> dict[bytes, bytes]:
     made = answer_head(200, b"x/y", record, upstream=upstream, wire=wire, show=show, length=length)
     assert made.status == 200
     assert len(dict(made.headers)) == len(made.headers)
@@ -134,12 +136,21 @@ ABOUT = {b"x-proxy-upstream": b"international/anthropic", b"x-proxy-model": b"gl
 
 
 def test_an_answer_of_an_upstream_says_where_it_came_from() -> None:
-    assert head(routed(upstream_request_id="up_1", attempts=1), length=1) == {**BASE, b"content-length": b"1", **ABOUT, b"x-upstream-request-id": b"up_1"}
+    assert head(routed(upstream_request_id="up_1", attempts=1), length=1) == {
+        **BASE,
+        b"content-length": b"1",
+        **ABOUT,
+        b"x-upstream-request-id": b"up_1",
+    }
     assert head(routed(attempts=2), length=1)[b"x-proxy-attempts"] == b"2"
 
 
 def test_what_was_dropped_is_named_once_each_and_not_without_end() -> None:
-    losses = (Loss("a[0]", "server tool web_search", "no twin"), Loss("a[1]", "server tool web_search", "no twin"), Loss("b", "top_k", "no twin"))
+    losses = (
+        Loss("a[0]", "server tool web_search", "no twin"),
+        Loss("a[1]", "server tool web_search", "no twin"),
+        Loss("b", "top_k", "no twin"),
+    )
     assert head(routed(losses=losses), length=1)[b"x-proxy-dropped"] == b"server tool web_search, top_k"
     many = tuple(Loss("a", f"field {number}\r\n\xe9", "x") for number in range(1000))
     dropped = head(routed(losses=many), length=1)[b"x-proxy-dropped"]
@@ -159,7 +170,9 @@ def test_the_proxys_own_headers_can_be_turned_off() -> None:
     assert found[b"x-upstream-request-id"] == b"u"
 
 
-@pytest.mark.parametrize(("text", "value"), [("glm-4.6", b"glm-4.6"), ("a\r\nb\x00c\x7f", b"a??b?c?"), ("gr\xfc\xdf\u4f60\ud83d", b"gr????")])
+@pytest.mark.parametrize(
+    ("text", "value"), [("glm-4.6", b"glm-4.6"), ("a\r\nb\x00c\x7f", b"a??b?c?"), ("gr\xfc\xdf\u4f60\ud83d", b"gr????")]
+)
 def test_any_text_can_become_a_header_value(text: str, value: bytes) -> None:
     assert printable(text) == value
 
@@ -170,7 +183,13 @@ def test_any_text_can_become_a_header_value(text: str, value: bytes) -> None:
 @pytest.mark.parametrize("wire", [MESSAGES, CHAT])
 def test_what_clients_retry_by_is_relayed_on_either_wire_and_nothing_else(wire: Protocol) -> None:
     kept = [(b"retry-after", b"7"), (b"retry-after-ms", b"700"), (b"x-should-retry", b"false")]
-    noise = [(b"server", b"x"), (b"set-cookie", b"a"), (b"content-encoding", b"gzip"), (b"content-length", b"3"), (b"transfer-encoding", b"chunked")]
+    noise = [
+        (b"server", b"x"),
+        (b"set-cookie", b"a"),
+        (b"content-encoding", b"gzip"),
+        (b"content-length", b"3"),
+        (b"transfer-encoding", b"chunked"),
+    ]
     assert relayed(Head(429, [*noise, *kept]), wire, NOW) == kept
 
 

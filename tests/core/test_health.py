@@ -54,7 +54,9 @@ def test_health_stays_good_while_the_proxy_drains_and_says_that_it_does() -> Non
         ),
     ],
 )
-def test_the_proxy_is_ready_unless_it_drains_or_can_never_have_a_credential(settings: dict[str, str], vitals: Vitals, status: int, body: object) -> None:
+def test_the_proxy_is_ready_unless_it_drains_or_can_never_have_a_credential(
+    settings: dict[str, str], vitals: Vitals, status: int, body: object
+) -> None:
     told = tell(request("/ready", method="GET", key=None), at=gateway(**settings), vitals=vitals)
     assert (told.status, told.json) == (status, body)
 

@@ -113,7 +113,12 @@ def test_another_model_exists_if_its_upstream_says_so(protocol: Any, url: str, h
     assert (told.status, told.json) == (200, item("glm-5/air"))
     (sent,) = told.world.fetched
     assert (sent.method, sent.url, sent.body) == ("GET", url, b"")
-    assert dict(sent.headers) == {b"content-type": b"application/json", b"accept": b"application/json", b"user-agent": b"anthropic-proxy/0.1", **headers}
+    assert dict(sent.headers) == {
+        b"content-type": b"application/json",
+        b"accept": b"application/json",
+        b"user-agent": b"anthropic-proxy/0.1",
+        **headers,
+    }
     (fetch,) = [effect for effect in told.world.performed if isinstance(effect, Fetch)]
     assert fetch.timeout == 5
 
@@ -150,7 +155,11 @@ def test_nobody_is_asked_without_a_credential_and_the_inbound_key_is_none() -> N
     for at, key in ((gateway(), None), (gateway(PROXY_API_KEY=INBOUND_KEY), INBOUND_KEY)):
         told = tell(request("/v1/models/x", method="GET", key=key), at=at)
         assert (told.status, told.world.fetched) == (404, [])
-    told = tell(request("/v1/models/x", method="GET", key=INBOUND_KEY), at=gateway(PROXY_API_KEY=INBOUND_KEY, SERVER_API_KEY=SERVER_KEY), fetches=[Answer(Head(200, [JSON]), [b'{"id":"x"}'])])
+    told = tell(
+        request("/v1/models/x", method="GET", key=INBOUND_KEY),
+        at=gateway(PROXY_API_KEY=INBOUND_KEY, SERVER_API_KEY=SERVER_KEY),
+        fetches=[Answer(Head(200, [JSON]), [b'{"id":"x"}'])],
+    )
     assert told.status == 200
     assert INBOUND_KEY not in repr(told.world.fetched)
 

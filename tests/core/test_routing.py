@@ -30,7 +30,9 @@ MESSAGES, CHAT = Protocol.ANTHROPIC, Protocol.OPENAI
         pytest.param("glm-4.6", False, "anthropic", MESSAGES, "preference: anthropic", id="3: preference anthropic"),
     ],
 )
-def test_the_protocol_is_the_first_that_applies(wire: Protocol, model: str, images: bool, preference: str, protocol: Protocol, reason: str) -> None:
+def test_the_protocol_is_the_first_that_applies(
+    wire: Protocol, model: str, images: bool, preference: str, protocol: Protocol, reason: str
+) -> None:
     target = route(model, images=images, wire=wire, settings=Settings(text_endpoint_preference=preference))
     assert (target.protocol, target.reason) == (protocol, reason)
     word = "OpenAI" if protocol is CHAT else "Anthropic"
@@ -94,7 +96,9 @@ def test_a_text_default_that_happens_to_see_still_makes_room_for_the_vision_defa
     assert route("glm-4.6v", images=True, wire=CHAT, settings=settings).model == "glm-5v"
 
 
-@pytest.mark.parametrize(("model", "known"), [("glm-4.5v", True), ("GLM-4.6V-Flash", True), ("glm-4.6", False), ("glm-4.6-dev", False), ("gpt-5v", False)])
+@pytest.mark.parametrize(
+    ("model", "known"), [("glm-4.5v", True), ("GLM-4.6V-Flash", True), ("glm-4.6", False), ("glm-4.6-dev", False), ("gpt-5v", False)]
+)
 def test_a_model_is_known_to_see_by_its_name(model: str, known: bool) -> None:
     assert sees(model) is known
 
@@ -114,7 +118,9 @@ def test_a_model_is_known_to_see_by_its_name(model: str, known: bool) -> None:
         pytest.param("https://notz.ai/x", None, ("https://notz.ai/x", None), id="a name that ends alike"),
     ],
 )
-def test_ones_own_server_never_shares_its_requests_with_another(anthropic: str | None, openai: str | None, expected: tuple[str, str]) -> None:
+def test_ones_own_server_never_shares_its_requests_with_another(
+    anthropic: str | None, openai: str | None, expected: tuple[str, str]
+) -> None:
     found = bases(Settings(upstream_base=anthropic, openai_upstream_base=openai))
     assert (found.anthropic, found.openai) == expected
 
@@ -198,8 +204,16 @@ def user(content: object) -> dict[str, Any]:
         pytest.param({"messages": [], "attachments": {"type": "image"}}, False, id="attachments that are no list"),
         pytest.param(user("plain"), False, id="none"),
         pytest.param(user('the words "image" and "image_url"'), False, id="the word in a text"),
-        pytest.param({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": PICTURE}]}]}, False, id="a tool's own data"),
-        pytest.param({"messages": [], "tools": [{"name": "n", "input_schema": {"properties": {"type": "image", "a": {"type": "image"}}}}]}, False, id="a schema"),
+        pytest.param(
+            {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": PICTURE}]}]},
+            False,
+            id="a tool's own data",
+        ),
+        pytest.param(
+            {"messages": [], "tools": [{"name": "n", "input_schema": {"properties": {"type": "image", "a": {"type": "image"}}}}]},
+            False,
+            id="a schema",
+        ),
         pytest.param(user([{"type": ["image"]}, {"type": {"image": 1}}, {"type": None}]), False, id="types that are no texts"),
         pytest.param({"model": "image"}, False, id="no messages at all"),
         pytest.param({"messages": '"image"'}, False, id="messages that are a text"),

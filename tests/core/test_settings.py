@@ -22,7 +22,12 @@ def test_nothing_is_needed_and_every_default_is_good() -> None:
     assert settings == Settings()
     assert (settings.host, settings.port, settings.drain_timeout, settings.default_max_tokens) == ("127.0.0.1", 5000, 600.0, 98_304)
     assert (settings.connect_timeout, settings.request_timeout, settings.first_byte_timeout, settings.stream_timeout) == (10, 300, 300, 300)
-    assert (settings.stream_total_timeout, settings.sse_ping_interval, settings.max_request_size_mb, settings.max_json_depth) == (0, 15, 32, 128)
+    assert (settings.stream_total_timeout, settings.sse_ping_interval, settings.max_request_size_mb, settings.max_json_depth) == (
+        0,
+        15,
+        32,
+        128,
+    )
     assert (settings.autotext_model, settings.autovision_model, settings.anthropic_version) == ("glm-4.6", "glm-4.5v", "2023-06-01")
 
 
@@ -100,7 +105,9 @@ def test_a_wrong_value_is_named_with_what_was_found_and_what_is_expected(name: s
 
 def test_all_problems_are_said_at_once_under_the_names_they_were_given() -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.from_mapping({"PROXY_PORT": "x", "BACKEND": "x", "UPSTREAM_TIMEOUT_SECONDS": "x", "HOST": "0.0.0.0", "SERVER_API_KEY": "k"})
+        Settings.from_mapping(
+            {"PROXY_PORT": "x", "BACKEND": "x", "UPSTREAM_TIMEOUT_SECONDS": "x", "HOST": "0.0.0.0", "SERVER_API_KEY": "k"}
+        )
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["PROXY_PORT", "BACKEND", "UPSTREAM_TIMEOUT_SECONDS"]
     assert not isinstance(caught.value, UnsafeSettings)
 

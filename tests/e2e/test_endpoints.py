@@ -68,7 +68,9 @@ def test_tokens_are_counted_without_asking_the_upstream(house: House) -> None:
     ],
 )
 @pytest.mark.parametrize("target", ["/v1/messages", "/v1/chat/completions"])
-def test_what_is_refused_is_refused_in_the_callers_shape(house: House, target: str, body: Any, headers: dict[str, str], status: int, code: str) -> None:
+def test_what_is_refused_is_refused_in_the_callers_shape(
+    house: House, target: str, body: Any, headers: dict[str, str], status: int, code: str
+) -> None:
     reply = ask(house, "POST", target, body, **headers)
     assert (reply.status, reply.json["error"]["code"]) == (status, code)
     assert ("type" in reply.json) is (target == "/v1/messages")

@@ -13,8 +13,15 @@ import pytest
 from tests.e2e.house import House
 
 UPSTREAMS = ("anthropic", "openai")
-TOOL: Any = {"name": "get_weather", "description": "Weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
-FUNCTION: Any = {"type": "function", "function": {"name": TOOL["name"], "description": TOOL["description"], "parameters": TOOL["input_schema"]}}
+TOOL: Any = {
+    "name": "get_weather",
+    "description": "Weather",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+FUNCTION: Any = {
+    "type": "function",
+    "function": {"name": TOOL["name"], "description": TOOL["description"], "parameters": TOOL["input_schema"]},
+}
 
 
 @pytest.fixture
@@ -85,7 +92,12 @@ def test_openais_sdk_has_a_tool_run_and_its_result_read(gpt: openai.OpenAI, upst
     assert [call.function.name for call in calls] == ["get_weather"]
     json.loads(calls[0].function.arguments)
     messages += [
-        {"role": "assistant", "tool_calls": [{"id": calls[0].id, "type": "function", "function": {"name": "get_weather", "arguments": calls[0].function.arguments}}]},
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": calls[0].id, "type": "function", "function": {"name": "get_weather", "arguments": calls[0].function.arguments}}
+            ],
+        },
         {"role": "tool", "tool_call_id": calls[0].id, "content": "21 degrees and sunny"},
     ]
     answer = gpt.chat.completions.create(model=model, messages=messages, tools=[FUNCTION])
@@ -104,7 +116,9 @@ ERRORS: list[tuple[int, type[anthropic.APIStatusError], type[openai.APIStatusErr
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 @pytest.mark.parametrize(("status", "in_claude", "in_gpt"), ERRORS, ids=lambda value: value if isinstance(value, int) else "")
-def test_both_sdks_raise_the_error_of_the_status(claude: anthropic.Anthropic, gpt: openai.OpenAI, upstream: str, status: int, in_claude: Any, in_gpt: Any) -> None:
+def test_both_sdks_raise_the_error_of_the_status(
+    claude: anthropic.Anthropic, gpt: openai.OpenAI, upstream: str, status: int, in_claude: Any, in_gpt: Any
+) -> None:
     model = f"demo-error-{status}-{upstream}"
     messages: Any = [{"role": "user", "content": "hello"}]
     with pytest.raises(in_claude) as first:
@@ -120,7 +134,10 @@ def test_both_sdks_raise_the_error_of_the_status(claude: anthropic.Anthropic, gp
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 def test_both_sdks_raise_on_a_stream_that_breaks(claude: anthropic.Anthropic, gpt: openai.OpenAI, upstream: str) -> None:
     messages: Any = [{"role": "user", "content": "hello"}]
-    with pytest.raises(anthropic.APIError), claude.messages.stream(model=f"demo-midstream-{upstream}", max_tokens=64, messages=messages) as stream:
+    with (
+        pytest.raises(anthropic.APIError),
+        claude.messages.stream(model=f"demo-midstream-{upstream}", max_tokens=64, messages=messages) as stream,
+    ):
         stream.get_final_message()
     with pytest.raises(openai.APIError), gpt.chat.completions.stream(model=f"demo-midstream-{upstream}", messages=messages) as chunks:
         chunks.get_final_completion()
@@ -128,7 +145,9 @@ def test_both_sdks_raise_on_a_stream_that_breaks(claude: anthropic.Anthropic, gp
 
 def test_an_sdk_that_retries_is_told_when_and_gets_its_answer(house: House) -> None:
     with anthropic.Anthropic(base_url=house.url, api_key="k", max_retries=2) as client:
-        message = client.messages.create(model="demo-flaky-anthropic", max_tokens=64, messages=[{"role": "user", "content": f"once {house.port}"}])
+        message = client.messages.create(
+            model="demo-flaky-anthropic", max_tokens=64, messages=[{"role": "user", "content": f"once {house.port}"}]
+        )
     assert message.stop_reason == "end_turn"
     assert [house.record().status for _ in range(2)] == [503, 200]
 

@@ -49,7 +49,9 @@ GATEWAYS = {MESSAGES: gateway(OPENAI_UPSTREAM_BASE=""), CHAT: gateway(UPSTREAM_B
 # ---------------------------------------------------------------------------------------------------- garbage from clients
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=12)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=12
+)
 
 #: Words that mean something somewhere in a request.
 WORDS = st.sampled_from(
@@ -60,7 +62,11 @@ WORDS = st.sampled_from(
         "schema", "reasoning_effort", "output_config", "format", "document", "data", "base64", "thread", "tool_call_id", "tool_use_id", "is_error",
     ]
 )  # fmt: skip
-MEANT = st.recursive(SCALARS | WORDS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=5), max_leaves=25)
+MEANT = st.recursive(
+    SCALARS | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=5),
+    max_leaves=25,
+)
 
 #: A request that uses most of either wire, to be mutated.
 RICH: dict[Protocol, dict[str, Any]] = {
@@ -69,14 +75,32 @@ RICH: dict[Protocol, dict[str, Any]] = {
         "max_tokens": 100,
         "system": [{"type": "text", "text": "x-anthropic-billing-header: cch=abc;", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
         "thinking": {"type": "enabled", "budget_tokens": 1024},
-        "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}, {"type": "web_search_20250305", "name": "web_search"}],
+        "tools": [
+            {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}},
+            {"type": "web_search_20250305", "name": "web_search"},
+        ],
         "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
         "metadata": {"user_id": "u"},
         "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}},
         "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}]},
-            {"role": "assistant", "content": [{"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": "b"}}]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "r"}], "is_error": True}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "a"},
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "t", "signature": "s"},
+                    {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": "b"}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "r"}], "is_error": True}],
+            },
             {"role": "system", "content": "s"},
             {"role": "user", "content": [{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "d"}}]},
         ],
@@ -93,8 +117,16 @@ RICH: dict[Protocol, dict[str, Any]] = {
         "tool_choice": {"type": "function", "function": {"name": "f"}},
         "messages": [
             {"role": "system", "content": "s"},
-            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
-            {"role": "assistant", "content": None, "reasoning_content": "t", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "reasoning_content": "t",
+                "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            },
             {"role": "tool", "tool_call_id": "c1", "content": "r"},
             {"role": "user", "content": "b"},
         ],
@@ -226,7 +258,9 @@ def test_an_overflow_message_has_the_phrase_and_the_upstreams_words(text: str) -
     body=st.lists(st.none() | st.binary(min_size=1, max_size=40) | MEANT.map(lambda value: b"data: " + json.dumps(value).encode("utf-8", "surrogatepass") + b"\n\n") | st.sampled_from([*events(MESSAGES), *events(CHAT)]) | st.sampled_from([UpstreamFailed("cut"), UpstreamTimeout("gap")]), max_size=8),
     silent=st.integers(0, 2),
 )  # fmt: skip
-def test_whatever_an_upstream_says_the_client_gets_an_answer_of_its_wire(wire: Protocol, upstream: Protocol, stream: bool, status: int, kind: Any, body: Any, silent: int) -> None:
+def test_whatever_an_upstream_says_the_client_gets_an_answer_of_its_wire(
+    wire: Protocol, upstream: Protocol, stream: bool, status: int, kind: Any, body: Any, silent: int
+) -> None:
     told = ask(wire, Answer(Head(status, kind), body, silent=silent), stream=stream, at=GATEWAYS[upstream])
     assert told.record.status == told.status
     if told.header("content-type") == "application/json":
@@ -246,14 +280,30 @@ FAULTS = st.sampled_from([UpstreamFailed("cut"), UpstreamTimeout("gap"), Upstrea
 @pairs
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @given(error=FAULTS, fail=st.none() | st.integers(0, 12), gone=st.none() | st.integers(0, 25), silent=st.integers(0, 2), data=st.data())
-def test_a_record_comes_back_whoever_leaves_and_whatever_breaks(wire: Protocol, upstream: Protocol, stream: bool, error: UpstreamError, fail: int | None, gone: int | None, silent: int, data: st.DataObject) -> None:
+def test_a_record_comes_back_whoever_leaves_and_whatever_breaks(
+    wire: Protocol,
+    upstream: Protocol,
+    stream: bool,
+    error: UpstreamError,
+    fail: int | None,
+    gone: int | None,
+    silent: int,
+    data: st.DataObject,
+) -> None:
     pieces = events(upstream) if stream else [encoded(whole(upstream))]
     body: list[bytes | None] = []
     for piece in pieces:
         at = data.draw(st.integers(0, len(piece)))
         body += [part for part in (piece[:at], piece[at:]) if part]
         body += [None] if data.draw(st.booleans()) else []
-    told = ask(wire, Answer(Head(200, [EVENTS if stream else JSON]), body, silent=silent), stream=stream, at=GATEWAYS[upstream], fail=None if fail is None else (fail, error), gone=gone)
+    told = ask(
+        wire,
+        Answer(Head(200, [EVENTS if stream else JSON]), body, silent=silent),
+        stream=stream,
+        at=GATEWAYS[upstream],
+        fail=None if fail is None else (fail, error),
+        gone=gone,
+    )
     if told.record.status == 499:
         return
     if told.header("content-type") == "application/json":
@@ -275,8 +325,15 @@ def check_lines(headers: Any) -> None:
 
 
 @pairs
-@given(headers=st.lists(st.tuples(HEADER_NAMES, HEADER_VALUES), max_size=4), key=HEADER_VALUES, model=st.text(max_size=20), field=st.text(max_size=10))
-def test_nothing_a_client_controls_can_break_a_header_line(wire: Protocol, upstream: Protocol, headers: Any, key: bytes, model: str, field: str) -> None:
+@given(
+    headers=st.lists(st.tuples(HEADER_NAMES, HEADER_VALUES), max_size=4),
+    key=HEADER_VALUES,
+    model=st.text(max_size=20),
+    field=st.text(max_size=10),
+)
+def test_nothing_a_client_controls_can_break_a_header_line(
+    wire: Protocol, upstream: Protocol, headers: Any, key: bytes, model: str, field: str
+) -> None:
     body = question(model=model, **{f"new{field}": 1})
     asked = Request("POST", PATH[wire], [(b"x-api-key", key), (b"authorization", b"Bearer " + key), *headers], body, "req_1", NOW)
     world = ScriptedWorld([plain(upstream)])
@@ -301,7 +358,16 @@ def test_nothing_an_upstream_says_can_break_a_header_line(fields: Any, wire: Pro
 
 @given(words=st.lists(st.text(max_size=20), min_size=5, max_size=5))
 def test_nothing_in_a_record_can_break_a_header_line(words: list[str]) -> None:
-    record = Record("req_1", "/", NOW, target=words[0] or "t", upstream_model=words[1], reason=words[2], losses=(Loss("a", words[3], "b"),), upstream_request_id=words[4])
+    record = Record(
+        "req_1",
+        "/",
+        NOW,
+        target=words[0] or "t",
+        upstream_model=words[1],
+        reason=words[2],
+        losses=(Loss("a", words[3], "b"),),
+        upstream_request_id=words[4],
+    )
     check_lines(answer_head(200, b"x/y", record, upstream=None, wire=CHAT, show=True).headers)
 
 
@@ -310,10 +376,24 @@ def test_nothing_in_a_record_can_break_a_header_line(words: list[str]) -> None:
 
 @pairs
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-@given(inbound=st.booleans(), echo=st.sampled_from(["message", "page", "event", "code"]), forward=st.booleans(), status=st.sampled_from([200, 401, 500]))
-def test_no_key_leaves_the_proxy_but_the_one_for_the_upstream(wire: Protocol, upstream: Protocol, stream: bool, inbound: bool, echo: str, forward: bool, status: int) -> None:
-    at = gateway(TEXT_ENDPOINT_PREFERENCE=upstream.value, SERVER_API_KEY=SERVER_KEY, FORWARD_CLIENT_KEY=str(forward), **({"PROXY_API_KEY": INBOUND_KEY} if inbound else {}))
-    headers = [(b"x-api-key", KEY.encode()), (b"authorization", f"Bearer {INBOUND_KEY}".encode())] if inbound else [(b"x-api-key", KEY.encode())]
+@given(
+    inbound=st.booleans(),
+    echo=st.sampled_from(["message", "page", "event", "code"]),
+    forward=st.booleans(),
+    status=st.sampled_from([200, 401, 500]),
+)
+def test_no_key_leaves_the_proxy_but_the_one_for_the_upstream(
+    wire: Protocol, upstream: Protocol, stream: bool, inbound: bool, echo: str, forward: bool, status: int
+) -> None:
+    at = gateway(
+        TEXT_ENDPOINT_PREFERENCE=upstream.value,
+        SERVER_API_KEY=SERVER_KEY,
+        FORWARD_CLIENT_KEY=str(forward),
+        **({"PROXY_API_KEY": INBOUND_KEY} if inbound else {}),
+    )
+    headers = (
+        [(b"x-api-key", KEY.encode()), (b"authorization", f"Bearer {INBOUND_KEY}".encode())] if inbound else [(b"x-api-key", KEY.encode())]
+    )
     used = KEY if forward else SERVER_KEY
     said = {
         "message": encoded({"error": {"message": f"bad key {used}!", "type": "x"}}),
@@ -323,7 +403,9 @@ def test_no_key_leaves_the_proxy_but_the_one_for_the_upstream(wire: Protocol, up
     }[echo]
     told = tell(request(PATH[wire], question(stream), key=None, headers=headers), [Answer(Head(status, []), [said])], at=at)
     (sent,) = told.world.opened
-    assert [value for _, value in sent.headers if b"CANARY" in value] == [used.encode() if upstream is MESSAGES else f"Bearer {used}".encode()]
+    assert [value for _, value in sent.headers if b"CANARY" in value] == [
+        used.encode() if upstream is MESSAGES else f"Bearer {used}".encode()
+    ]
     assert told.status >= 400
     everything = f"{told.body!r} {told.head!r} {told.record!r} {told.record.line()} {at.settings!r} {at!r}"
     assert "CANARY" not in everything

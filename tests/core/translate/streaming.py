@@ -19,8 +19,8 @@ DONE = "[DONE]"
 
 
 def frame(event: Event | str | bytes, name: str = "") -> bytes:
-    """One frame: of a JSON value, or of data as it is."""
-    data = event if isinstance(event, bytes) else event.encode() if isinstance(event, str) else json.dumps(event).encode()
+    """One frame: of a JSON value, without white space as vendors write it, or of data as it is."""
+    data = event if isinstance(event, bytes) else event.encode() if isinstance(event, str) else json.dumps(event, separators=(",", ":")).encode()
     return sse.encode(data, name.encode())
 
 

@@ -69,7 +69,7 @@ def test_arguments_are_an_object_whatever_they_were(arguments: str | None, there
         pytest.param(assistant("t", tool_calls=[call("a", '{"x":1}')]), [text("t"), use("a", {"x": 1})], id="the text first"),
         pytest.param(assistant(" ", tool_calls=[call("a")]), [use("a")], id="no blank text before a call"),
         pytest.param(
-            assistant("t", tool_calls=[call("a")], reasoning_content="r"), [{"type": "thinking", "thinking": "r"}, text("t"), use("a")],
+            assistant("t", tool_calls=[call("a")], reasoning_content="r"), [{"type": "thinking", "thinking": "r", "signature": ""}, text("t"), use("a")],
             id="reasoning before both",
         ),
         pytest.param(assistant(tool_calls=[{"id": "a", "custom": {"name": "f", "input": 'x"'}}]), [use("a", {"input": 'x"'})], id="a custom call is wrapped"),

@@ -89,6 +89,7 @@ def test_an_error_is_understood_in_the_form_of(status: int, body: object, messag
         ({"error": {"message": "x", "code": "insufficient_quota"}}, 402, "billing_error"),
         ({"error": {"message": "x", "code": "model_not_found"}}, 404, "not_found_error"),
         ({"error": {"message": "x", "type": "server_error"}}, 500, "api_error"),
+        ({"error": {"message": "x", "type": "server_error", "code": "overloaded"}}, 529, "overloaded_error"),
         ({"error": {"message": "x", "code": 502}}, 502, "api_error"),
         ({"error": {"message": "x", "code": "429"}}, 429, "rate_limit_error"),
         ({"error": {"message": "x", "code": 4000}}, 500, "api_error"),
@@ -174,7 +175,11 @@ def test_an_overflow_is_told_so_that_both_kinds_of_client_recognise_it(status: i
 
 
 def test_anthropics_own_overflow_passes_to_its_clients_and_gets_a_code_for_the_others() -> None:
-    body = {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 200001 tokens > 200000 maximum"}, "request_id": "req_up"}
+    body = {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "prompt is too long: 200001 tokens > 200000 maximum"},
+        "request_id": "req_up",
+    }
     error = said(400, body)
     assert written(MESSAGES, error) == body
     told = written(CHAT, error)["error"]
@@ -182,7 +187,9 @@ def test_anthropics_own_overflow_passes_to_its_clients_and_gets_a_code_for_the_o
 
 
 def test_the_other_overflow_of_anthropic_is_left_as_claude_code_reads_it() -> None:
-    text = "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens` and try again"
+    text = (
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens` and try again"
+    )
     error = said(400, {"type": "error", "error": {"type": "invalid_request_error", "message": text}})
     assert written(MESSAGES, error)["error"]["message"] == text
     assert written(CHAT, error)["error"]["code"] == "context_length_exceeded"
@@ -210,7 +217,13 @@ def test_an_error_that_compacting_would_not_cure_is_no_overflow(status: int, tex
 # ---------------------------------------------------------------------------------------------------- written
 
 OWN = [
-    (BadRequest("x", param="n", code="unsupported_parameter"), 400, "invalid_request_error", "invalid_request_error", "unsupported_parameter"),
+    (
+        BadRequest("x", param="n", code="unsupported_parameter"),
+        400,
+        "invalid_request_error",
+        "invalid_request_error",
+        "unsupported_parameter",
+    ),
     (Unauthorized("x"), 401, "authentication_error", "authentication_error", "unauthorized"),
     (Forbidden("x", code="forbidden_host"), 403, "permission_error", "permission_error", "forbidden_host"),
     (NotFound("x"), 404, "not_found_error", "not_found_error", "not_found"),
@@ -226,8 +239,14 @@ OWN = [
 
 
 @pytest.mark.parametrize(("error", "status", "messages_type", "chat_type", "code"), OWN, ids=lambda value: type(value).__name__)
-def test_an_error_of_the_proxys_own_is_said_in_both_shapes(error: ProxyError, status: int, messages_type: str, chat_type: str, code: str) -> None:
-    assert written(MESSAGES, error) == {"type": "error", "error": {"type": messages_type, "message": "x", "code": code}, "request_id": "req_1"}
+def test_an_error_of_the_proxys_own_is_said_in_both_shapes(
+    error: ProxyError, status: int, messages_type: str, chat_type: str, code: str
+) -> None:
+    assert written(MESSAGES, error) == {
+        "type": "error",
+        "error": {"type": messages_type, "message": "x", "code": code},
+        "request_id": "req_1",
+    }
     assert written(CHAT, error) == {"error": {"message": "x", "type": chat_type, "param": error.param, "code": code}, "request_id": "req_1"}
     assert status_for(MESSAGES, error) == status_for(CHAT, error) == status
 
@@ -254,10 +273,19 @@ def test_an_error_of_the_proxys_own_is_said_in_both_shapes(error: ProxyError, st
         (529, "overloaded_error", "server_error", "overloaded", 503),
     ],
 )
-def test_an_upstreams_status_has_a_type_on_both_wires(status: int, messages_type: str, chat_type: str, chat_code: str | None, chat_status: int) -> None:
+def test_an_upstreams_status_has_a_type_on_both_wires(
+    status: int, messages_type: str, chat_type: str, chat_code: str | None, chat_status: int
+) -> None:
     error = said(status, b"no JSON")
-    assert written(MESSAGES, error) == {"type": "error", "error": {"type": messages_type, "message": "no JSON", "upstream": "no JSON"}, "request_id": "req_1"}
-    assert written(CHAT, error) == {"error": {"message": "no JSON", "type": chat_type, "param": None, "code": chat_code, "upstream": "no JSON"}, "request_id": "req_1"}
+    assert written(MESSAGES, error) == {
+        "type": "error",
+        "error": {"type": messages_type, "message": "no JSON", "upstream": "no JSON"},
+        "request_id": "req_1",
+    }
+    assert written(CHAT, error) == {
+        "error": {"message": "no JSON", "type": chat_type, "param": None, "code": chat_code, "upstream": "no JSON"},
+        "request_id": "req_1",
+    }
     assert (status_for(MESSAGES, error), status_for(CHAT, error)) == (status, chat_status)
 
 
@@ -268,7 +296,11 @@ def test_an_upstream_error_of_the_other_wire_is_reshaped_and_kept() -> None:
         "error": {"type": "invalid_request_error", "message": "No such tool", "code": "bad_tool", "upstream": body},
         "request_id": "req_1",
     }
-    anthropic = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded", "details": {"a": 1}}, "request_id": "req_up"}
+    anthropic = {
+        "type": "error",
+        "error": {"type": "overloaded_error", "message": "Overloaded", "details": {"a": 1}},
+        "request_id": "req_up",
+    }
     assert written(CHAT, said(529, anthropic)) == {
         "error": {"message": "Overloaded", "type": "server_error", "param": None, "code": "overloaded", "upstream": anthropic},
         "request_id": "req_1",
@@ -277,7 +309,12 @@ def test_an_upstream_error_of_the_other_wire_is_reshaped_and_kept() -> None:
 
 def test_an_upstream_error_of_the_callers_wire_passes_with_its_body() -> None:
     details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
-    anthropic = {"type": "error", "error": {"type": "new_error", "message": "No", "details": details}, "request_id": "req_up", "more": [1, 2.5]}
+    anthropic = {
+        "type": "error",
+        "error": {"type": "new_error", "message": "No", "details": details},
+        "request_id": "req_up",
+        "more": [1, 2.5],
+    }
     assert written(MESSAGES, said(400, anthropic)) == anthropic
     chat = {"error": {"message": "No", "type": "x", "param": "n", "code": 400, "innererror": {"a": None}}}
     assert written(CHAT, said(400, chat)) == {**chat, "request_id": "req_1"}
@@ -305,8 +342,14 @@ def test_an_error_event_of_the_callers_wire_keeps_its_error_object(wire: Protoco
 
 def test_an_error_event_in_other_words_has_the_form_of_its_wire() -> None:
     error = UpstreamFailed("cut")
-    assert event_of(MESSAGES, error) == b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"cut","code":"upstream_request_failed"}}\n\n'
-    assert event_of(CHAT, error) == b'data: {"error":{"message":"cut","type":"server_error","param":null,"code":"upstream_request_failed"}}\n\n'
+    assert (
+        event_of(MESSAGES, error)
+        == b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"cut","code":"upstream_request_failed"}}\n\n'
+    )
+    assert (
+        event_of(CHAT, error)
+        == b'data: {"error":{"message":"cut","type":"server_error","param":null,"code":"upstream_request_failed"}}\n\n'
+    )
 
 
 def test_details_that_the_sdks_act_upon_stand_in_both_shapes() -> None:
@@ -342,7 +385,9 @@ def test_upstream_text_is_cleaned_before_a_client_sees_it(text: str, clean: str)
 
 
 def test_an_address_is_found_however_json_writes_it() -> None:
-    body = rb'{"error":{"message":"x","type":"y","where":"http:\/\/10.0.0.1:8080\/a","also":["http\u003a//10.0.0.2/b"],"http://10.0.0.3/":1}}'
+    body = (
+        rb'{"error":{"message":"x","type":"y","where":"http:\/\/10.0.0.1:8080\/a","also":["http\u003a//10.0.0.2/b"],"http://10.0.0.3/":1}}'
+    )
     for wire in (MESSAGES, CHAT):
         assert "10.0.0" not in body_of(wire, understand(500, body), "r").decode()
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from anthropic.types import Message
-from anthropic.types.beta import BetaMessage
-from openai.types.chat.chat_completion import Choice
 
 from core.translate import stops
 
@@ -82,19 +79,6 @@ def test_between_two_of_messages_only_what_clients_do_not_know_changes(said: str
 def test_between_two_of_chat_only_what_clients_do_not_know_changes(said: str, without: str, with_calls: str) -> None:
     assert stops.known_finish_reason(said, calls=False) == without
     assert stops.known_finish_reason(said, calls=True) == with_calls
-
-
-def test_the_known_reasons_are_those_of_the_sdks() -> None:
-    finish = Choice.model_fields["finish_reason"].annotation
-    assert set(finish.__args__) == stops.FINISH_REASONS  # type: ignore[union-attr]  # a Literal
-    stable, beta = (literals(kind.model_json_schema()["properties"]["stop_reason"]) for kind in (Message, BetaMessage))
-    assert stable <= stops.STOP_REASONS <= stable | beta
-
-
-def literals(schema: dict[str, object]) -> set[str]:
-    options = schema["anyOf"]
-    assert isinstance(options, list)
-    return {value for option in options for value in option.get("enum", ())}
 
 
 @pytest.mark.parametrize(("reason", "announces"), [("tool_calls", True), ("function_call", True), ("tool_use", True), ("stop", False), (None, False)])

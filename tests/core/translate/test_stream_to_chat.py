@@ -98,6 +98,7 @@ ROWS: dict[str, tuple[list[Any], list[Any]]] = {
         [start(), *tool(0, '{"a"')[:-1], piece(1, "input_json_delta", partial_json="x"), closed(1), piece(0, "input_json_delta", partial_json=":1}"), closed(0), *ending("tool_use")],
         [began(0), arguments(0, '{"a"'), arguments(0, ":1}"), "tool_calls", DONE],
     ),
+    "stops of nothing": ([{"type": "content_block_stop"}, start(), *text(0, "Hi"), end("end_turn"), {"type": "content_block_stop"}, STOP], [{"content": "Hi"}, "stop", DONE]),
     "a ping is a comment": ([start(), PING, *text(0, "Hi"), *ending()], [": ping", {"content": "Hi"}, "stop", DONE]),
     "a ping before the answer is nothing": ([PING, start(), *text(0, "Hi"), *ending()], [{"content": "Hi"}, "stop", DONE]),
     "a stray [DONE]": ([start(), DONE, *text(0, "Hi"), *ending(), DONE], [{"content": "Hi"}, "stop", DONE]),

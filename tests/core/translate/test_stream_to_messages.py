@@ -168,6 +168,7 @@ ROWS: dict[str, tuple[list[Any], list[Event]]] = {
         [calls(call(0, '{"a"', id="c1", name="read")), HI, delta(content=" "), delta(content="you"), delta(reasoning="hm"), calls(call(0, ":1}")), delta(content="!"), END, DONE],
         [*tool(0, '{"a"', ":1}"), *text(1, "Hi you"), *thinking(2, "hm"), *text(3, "!"), *ending("tool_use")],
     ),
+    "text behind a call that never gets arguments": ([calls(call(0, "", id="c1", name="read")), HI, END, DONE], [*tool(0), *text(1, "Hi"), *ending("tool_use")]),
     "a signature behind a call goes to its own thinking": (
         [calls(call(0, '{"a"', id="c1", name="read")), delta(reasoning="hm"), reasoning_detail(signature="s"), delta(reasoning="so"), calls(call(0, ":1}")), END, DONE],
         [*tool(0, '{"a"', ":1}"), *thinking(1, "hm", signature="s"), *thinking(2, "so"), *ending("tool_use")],
@@ -327,6 +328,7 @@ def test_an_event_named_error_is_one() -> None:
 BREAKS: dict[str, tuple[list[Any], list[Event], str, str]] = {
     "the end of the body": ([HI], text(0, "Hi"), "api_error", "closed its stream"),
     "the end of the body in a call": ([calls(call(0, '{"a', id="c1", name="read"))], tool(0, '{"a'), "api_error", "closed its stream"),
+    "an error between two blocks": ([reasoning_detail(text="hm", signature="s"), {"error": "busy"}], thinking(0, "hm", signature="s"), "api_error", "busy"),
     "an error object": ([HI, {"error": {"message": "busy", "type": "overloaded_error"}}, HI], text(0, "Hi"), "overloaded_error", "busy"),
     "finish_reason error": ([HI, delta("error")], text(0, "Hi"), "api_error", 'finish_reason "error"'),
     "finish_reason network_error": ([delta(reasoning="hm"), delta("network_error"), DONE], thinking(0, "hm"), "api_error", "network_error"),

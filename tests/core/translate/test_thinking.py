@@ -289,8 +289,8 @@ KEEPS, DROPS = "messages-relay", "anthropic"
 SIGNED = {"type": "reasoning.text", "text": "r", "signature": "s"}
 
 
-def thought(said: str, signature: str | None = None) -> Json:
-    return {"type": "thinking", "thinking": said} | ({"signature": signature} if signature else {})
+def thought(said: str, signature: str = "") -> Json:
+    return {"type": "thinking", "thinking": said, "signature": signature}
 
 
 @pytest.mark.parametrize(

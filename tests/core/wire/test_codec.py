@@ -25,6 +25,7 @@ from core.wire.codec import (
     plain,
     read,
     text_of,
+    value_of,
     whole_number,
 )
 
@@ -95,6 +96,7 @@ def test_a_body_is_read_without_what_is_unknown_which_is_named(body: Any, kept: 
         ({"parts": [{"type": "leaf", "size": 1, "word": None}]}, "parts[0].word: expected str, found null", "parts[0].word"),
         ({"parts": {"type": "leaf"}}, "parts[0].size: this field is required", "parts[0].size"),
         ({"plain": {"type": "fruit", "size": 1}}, "plain.type: unknown value 'fruit'", "plain.type"),
+        ({"parts": [{"type": "branch", "parts": 3}]}, "parts[0].parts: expected array, found int", "parts[0].parts"),
         ({"plain": []}, "plain: expected object | null, found array", "plain"),
         ({"names": {"a": 1}}, "names: expected array | null, found object", "names"),
         ({"names": [1]}, "names[0]: expected str, found int", "names[0]"),
@@ -153,7 +155,9 @@ def test_broken_text_becomes_the_replacement_character(data: bytes, value: objec
     assert decode_lenient(object, data) == value
 
 
-@pytest.mark.parametrize("data", [b"", b"nope", b"{", b"[NaN]", b'{"a":Infinity}', b"[" * 5000, b'{"a":"\\ud83d",}', b"\x00\x00\x00"], ids=repr)
+@pytest.mark.parametrize(
+    "data", [b"", b"nope", b"{", b"[NaN]", b'{"a":Infinity}', b"[" * 5000, b'{"a":"\\ud83d",}', b"\x00\x00\x00"], ids=repr
+)
 def test_what_cannot_be_mended_is_one_kind_of_error(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_lenient(object, data)
@@ -167,7 +171,14 @@ def test_a_wrong_type_stays_a_wrong_type() -> None:
 
 
 def test_any_value_is_read_even_numbers_beyond_any_range() -> None:
-    assert plain(b'{"a":[1e999,-1e999,1.5,123456789012345678901234567890]}') == {"a": [float("inf"), -float("inf"), 1.5, 123456789012345678901234567890]}
+    assert plain(b'{"a":[1e999,-1e999,1.5,123456789012345678901234567890]}') == {
+        "a": [float("inf"), -float("inf"), 1.5, 123456789012345678901234567890]
+    }
+
+
+def test_a_raw_member_that_is_no_text_has_no_value() -> None:
+    assert value_of(Raw(b'{"a":["b"]}')) == {"a": ["b"]}
+    assert value_of(Raw(b'"\xff"')) is None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +215,16 @@ def test_text_is_made_of_any_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("data", "truth"),
-    [(b"{}", True), ("{}", True), (b'{"a":1} ', True), (b"[]", False), (b"", False), (b"{", False), (b'{"\xff":1}', False), (b'{"a":' * 5000, False)],
+    [
+        (b"{}", True),
+        ("{}", True),
+        (b'{"a":1} ', True),
+        (b"[]", False),
+        (b"", False),
+        (b"{", False),
+        (b'{"\xff":1}', False),
+        (b'{"a":' * 5000, False),
+    ],
     ids=lambda value: repr(value)[:20],
 )
 def test_an_object_is_told_from_everything_else(data: bytes | str, truth: bool) -> None:
