@@ -107,6 +107,7 @@ class Dialect:
     #: must start with a thinking block". Models that think adaptively do not ask for it.
     thoughts_first: bool = False
     forced_tool: bool = True
+    choice_of_none: bool = True  # takes tool_choice "none"; otherwise the tools have to go
     parallel_tool_calls: bool = True
     #: Whether a system message may stand between turns.
     inline_system: bool = True
@@ -148,6 +149,7 @@ GLM: Final = Dialect(
     "glm",
     thinking=ThinkingStyle.TOGGLE,
     forced_tool=False,
+    choice_of_none=False,
     parallel_tool_calls=False,
     structured=Structured.OBJECT,
     stop_max=1,
@@ -159,6 +161,9 @@ GLM: Final = Dialect(
     thinking_default="enabled",
     strict_thinking=False,
 )
+
+# docs.bigmodel.cn, chat completion: from GLM-5.2 on reasoning_effort low, high or max while thinking.
+GLM_EFFORT: Final = replace(GLM, name="glm-effort", efforts=("low", "high", "max"), effort_beside_toggle=True)
 
 #: A GLM server at an address that is not z.ai's: a relay, a self-hosted model behind vLLM or SGLang. Thinking is asked for as GLM does,
 #: everything else as OpenAI has it, because such servers implement what z.ai left out and ignore what they do not know.
@@ -299,6 +304,8 @@ DEEPSEEK_MESSAGES: Final = replace(RELAY_MESSAGES, name="deepseek-messages", str
 
 #: (protocol, pattern of the host, pattern of the model, record); the first match wins, the last of a protocol matches all.
 TABLE: Final[tuple[tuple[Protocol, str, str, Dialect], ...]] = (
+    (Protocol.OPENAI, "*.z.ai", "glm-5.[2-9]*", GLM_EFFORT),
+    (Protocol.OPENAI, "*.bigmodel.cn", "glm-5.[2-9]*", GLM_EFFORT),
     (Protocol.OPENAI, "*.z.ai", "*", GLM),
     (Protocol.OPENAI, "*.bigmodel.cn", "*", GLM),
     (Protocol.OPENAI, "api.openai.com", "gpt-5.[6-9]*", OPENAI_CACHING),
@@ -330,7 +337,7 @@ TABLE: Final[tuple[tuple[Protocol, str, str, Dialect], ...]] = (
 DIALECTS: Final[dict[str, Dialect]] = {
     one.name: one
     for one in (
-        GENERIC, GLM, GLM_RELAY, OPENAI, OPENAI_REASONING, OPENAI_GPT5, OPENAI_GPT51, OPENAI_O, OPENAI_CACHING, DEEPSEEK, MOONSHOT, VLLM,
+        GENERIC, GLM, GLM_EFFORT, GLM_RELAY, OPENAI, OPENAI_REASONING, OPENAI_GPT5, OPENAI_GPT51, OPENAI_O, OPENAI_CACHING, DEEPSEEK, MOONSHOT, VLLM,
         SGLANG, OPENROUTER, OLLAMA, LLAMA_CPP,
         ANTHROPIC, ANTHROPIC_BUDGET, ANTHROPIC_TOOLS, GLM_MESSAGES, RELAY_MESSAGES, DEEPSEEK_MESSAGES,
     )

@@ -94,6 +94,8 @@ def lower(request: messages.Request, dialect: Dialect, names: ToolNames, losses:
     if all(turn.role == "system" for turn in conversation.turns):
         raise refuse("messages", "nothing is left to send: no message but those of the system says anything")
     told = tools.tools_to_chat(request, conversation.tools, names, dialect, losses)
+    if request.tool_choice is not None and request.tool_choice.type == "none" and not dialect.choice_of_none:
+        told = []  # a model that is told of no tool calls none
     lowered = chat.Request(model=model, messages=conversation.turns)
     lowered.tools = told or None  # an empty list is refused
     lowered.tool_choice = tools.choice_to_chat(request, told, names, dialect, losses)

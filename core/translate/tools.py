@@ -227,23 +227,8 @@ def _forced(choice: messages.ToolChoice, told: list[chat.Tool], names: ToolNames
 
 def unwrapped(arguments: str) -> str:
     """The text inside the wrapped input of a custom tool; the whole of it when it is not wrapped."""
-    if not is_object(arguments):
-        return arguments
-    inner = members(arguments.encode()).get(WRAPPED)
+    inner = members(arguments.encode()).get(WRAPPED) if is_object(arguments) else None
     if inner is None or not bytes(inner).startswith(b'"'):
         return arguments
-    return decode_string(inner)
-
-
-def decode_string(raw: Raw) -> str:
-    """A raw JSON string as text; any other JSON as it is written."""
-    found = decoder(object).decode(bytes(raw))
-    return found if isinstance(found, str) else text_of(raw)
-
-
-def plain_text(raw: Raw) -> str:
-    """The text of a thinking part: a string, or a list of text parts."""
-    found = decoder(object).decode(bytes(raw))
-    if isinstance(found, list):
-        return "".join(part["text"] for part in found if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return found if isinstance(found, str) else ""
+    text: str = decoder(str).decode(bytes(inner))
+    return text

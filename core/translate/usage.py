@@ -183,6 +183,10 @@ def _is_tidy(raw: Raw, known: tuple[str, ...], *, needed: tuple[str, ...]) -> bo
 
 
 def mended(raw: Raw, numbers: bytes) -> Raw:
-    """The vendor's ``usage`` with ``numbers`` in place of its own; members that only the vendor knows stay."""
+    """The vendor's ``usage`` with ``numbers`` in place of its own.
+
+    Members that only the vendor knows stay, and details that it does not give are not made up.
+    """
     found = members(raw) if is_object(bytes(raw)) else {}
-    return Raw(encode({**found, **members(numbers)}))
+    ours = {name: value for name, value in members(numbers).items() if name in found or not name.endswith("_details")}
+    return Raw(encode({**found, **ours}))

@@ -29,6 +29,8 @@ CHAT, MESSAGES = Protocol.OPENAI, Protocol.ANTHROPIC
 
 #: An upstream for every row of the table, in its order.
 UPSTREAMS = [
+    (CHAT, "https://api.z.ai/api/coding/paas/v4", "glm-5.3", "glm-effort"),
+    (CHAT, "https://open.bigmodel.cn/api/paas/v4", "glm-5.2-flash", "glm-effort"),
     (CHAT, "https://api.z.ai/api/coding/paas/v4", "glm-5", "glm"),
     (CHAT, "https://open.bigmodel.cn/api/paas/v4", "glm-5", "glm"),
     (CHAT, "https://api.openai.com/v1", "gpt-5.6", "openai-caching"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,7 +35,9 @@ TEXT = st.text(st.sampled_from('ab "\\\n\r\t\x00{}[]:,é\u2028😀data:'), min_s
 SPOKEN = TEXT.filter(str.strip)
 COUNT = st.integers(0, 10**6)
 ARGUMENTS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-    TEXT, st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda inner: st.lists(inner, max_size=2), max_leaves=3), max_size=3
+    TEXT,
+    st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda inner: st.lists(inner, max_size=2), max_leaves=3),
+    max_size=3,
 )
 
 
@@ -87,7 +90,12 @@ def chat_usages(draw: st.DrawFn) -> Event:
 def answers(draw: st.DrawFn) -> Answer:
     finish = draw(st.sampled_from(["stop", "length", "tool_calls", "content_filter"]))
     return Answer(
-        draw(st.just("") | SPOKEN), draw(st.just("") | SPOKEN), draw(st.just("") | SPOKEN), draw(calls()), finish, draw(st.none() | chat_usages())
+        draw(st.just("") | SPOKEN),
+        draw(st.just("") | SPOKEN),
+        draw(st.just("") | SPOKEN),
+        draw(calls()),
+        finish,
+        draw(st.none() | chat_usages()),
     )
 
 
@@ -97,7 +105,7 @@ def pieces(draw: st.DrawFn, text: str) -> list[str]:
         return []
     cuts = sorted(draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=4)))
     places = [0, *(cut for cut in cuts if cut < len(text)), len(text)]
-    return [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(places)]
 
 
 # ---------------------------------------------------------------------------------------------------- chat streams
@@ -200,9 +208,12 @@ def messages(draw: st.DrawFn) -> Message:
             case "text":
                 blocks.append({"type": kind, "text": draw(SPOKEN)})
             case _:
-                blocks.append({"type": kind, "id": f"toolu_{len(blocks)}", "name": "read", "input": draw(ARGUMENTS)})
+                name = "read" if kind == "tool_use" else "web_search"
+                blocks.append({"type": kind, "id": f"toolu_{len(blocks)}", "name": name, "input": draw(ARGUMENTS)})
     called = any(block["type"] == "tool_use" for block in blocks)
-    reason = draw(st.sampled_from(["max_tokens", "refusal", "tool_use" if called else "end_turn", "pause_turn", "model_context_window_exceeded"]))
+    reason = draw(
+        st.sampled_from(["max_tokens", "refusal", "tool_use" if called else "end_turn", "pause_turn", "model_context_window_exceeded"])
+    )
     stop: Event = {"stop_reason": reason, "stop_sequence": None}
     if reason == "refusal" and draw(st.booleans()):
         stop["stop_details"] = {"type": "refusal", "category": None, "explanation": draw(SPOKEN)}
@@ -215,7 +226,15 @@ def messages(draw: st.DrawFn) -> Message:
 
 @st.composite
 def message_events(draw: st.DrawFn, message: Message) -> list[Event]:
-    start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": [], "stop_reason": None, "stop_sequence": None}
+    start: Event = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-x",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     at_start = {**message.usage, "output_tokens": 1}
     events: list[Event] = [{"type": "message_start", "message": {**start, "usage": at_start}}]
     for index, block in enumerate(message.blocks):
@@ -291,7 +310,32 @@ def streams(draw: st.DrawFn, wire: Protocol) -> list[Event]:
 # ---------------------------------------------------------------------------------------------------- what goes wrong
 
 #: Values of the wrong type, and odd ones of the right type.
-ODD = st.sampled_from([None, True, -1, 1, 2, 1.5, "", "x", " ", "{", "{}", "[1]", [], {}, [{}], {"a": 1}, "stop", "\ud83d", 10**30, "tool_use", "error", "a\nb"])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        1,
+        2,
+        1.5,
+        "",
+        "x",
+        " ",
+        "{",
+        "{}",
+        "[1]",
+        [],
+        {},
+        [{}],
+        {"a": 1},
+        "stop",
+        "\ud83d",
+        10**30,
+        "tool_use",
+        "error",
+        "a\nb",
+    ]
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -343,10 +387,10 @@ def broken_streams(draw: st.DrawFn, wire: Protocol) -> bytes:
     stream = as_bytes(events, wire, draw(FRAMINGS), done=draw(st.booleans()))
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(0, len(stream)))
-        junk = draw(st.sampled_from([b"\xff", b"\x00", b"\n", b"\n\n", b"\r", b"{", b'"', b"data: x\n\n", b"\\ud83d", b":", b"event: error\n", b"[DONE]"]))
+        junk = draw(
+            st.sampled_from(
+                [b"\xff", b"\x00", b"\n", b"\n\n", b"\r", b"{", b'"', b"data: x\n\n", b"\\ud83d", b":", b"event: error\n", b"[DONE]"]
+            )
+        )
         stream = stream[:place] + junk + stream[place + draw(st.integers(0, 3)) :]
     return stream
-
-
-def context(**changes: Any) -> AnswerContext:
-    return replace(CONTEXT, **changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from core.translate.stream_to_chat import MessagesToChat
 from core.translate.stream_to_messages import ChatToMessages
 from core.translate.usage import Counts, chat_json, messages_json, of_chat, of_messages
 from core.wire import sse
+from tests.core.translate.streaming import call, calls, chunk, delta, ending, start, text, thinking, tool
 from tests.properties.streams import (
     CONTEXT,
     FRAMINGS,
@@ -31,8 +33,8 @@ from tests.properties.streams import (
     Framing,
     Habits,
     Message,
-    as_bytes,
     answers,
+    as_bytes,
     broken_streams,
     chat_chunks,
     completion,
@@ -58,11 +60,9 @@ def said(out: bytes) -> list[tuple[bytes, bytes]]:
     return [(frame.event, frame.data) for frame in sse.Decoder().feed(out)]
 
 
-def whole_and_cut(kind: type[Machine], stream: bytes, pieces: Iterable[bytes]) -> None:
-    whole, expected = run(kind, [stream])
-    cut, found = run(kind, pieces)
-    assert said(found) == said(expected)
-    assert (str(cut.error), cut.counts, cut.skipped) == (str(whole.error), whole.counts, whole.skipped)
+def outcome(kind: type[Machine], pieces: Iterable[bytes]) -> tuple[Any, ...]:
+    machine, out = run(kind, pieces)
+    return said(out), str(machine.error), machine.counts, machine.skipped
 
 
 # ---------------------------------------------------------------------------------------------------- 1: cuts
@@ -75,7 +75,7 @@ def test_cutting_the_bytes_anywhere_changes_nothing(kind: type[Machine], data: s
     stream = data.draw(st.one_of(broken_streams(wire), st.builds(as_bytes, streams(wire), st.just(wire), FRAMINGS)))
     places = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     cuts = [0, *places, len(stream)]
-    whole_and_cut(kind, stream, (stream[a:b] for a, b in zip(cuts, cuts[1:], strict=False)))
+    assert outcome(kind, (stream[a:b] for a, b in pairwise(cuts))) == outcome(kind, [stream])
 
 
 @for_all_machines
@@ -83,37 +83,35 @@ def test_cutting_the_bytes_anywhere_changes_nothing(kind: type[Machine], data: s
 def test_byte_by_byte_changes_nothing(kind: type[Machine], data: st.DataObject) -> None:
     wire = MACHINES[kind][0]
     stream = as_bytes(data.draw(streams(wire)), wire, data.draw(FRAMINGS))
-    whole_and_cut(kind, stream, (stream[place : place + 1] for place in range(len(stream))))
+    assert outcome(kind, (stream[place : place + 1] for place in range(len(stream)))) == outcome(kind, [stream])
 
 
-SHORT = Answer("hm", "é😀", "", (), "stop", {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
-SHORT_MESSAGE = Message(
-    ({"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "tool_use", "id": "c", "name": "read", "input": {"é": 1}}),
-    {"stop_reason": "tool_use", "stop_sequence": None},
-    {"input_tokens": 3, "output_tokens": 2},
-)
-
-
-def short_stream(wire: Protocol, framing: Framing = Framing()) -> bytes:
-    strategy = chat_chunks(SHORT, Habits(is_whole=True)) if wire is Protocol.OPENAI else message_events(SHORT_MESSAGE)
-    found: list[Any] = []
-    given(strategy)(lambda events: found.append(events))()
-    return as_bytes(found[0], wire, framing)
+#: One of everything, and a character of two and one of four bytes.
+SHORT: dict[Protocol, list[Any]] = {
+    Protocol.OPENAI: [
+        delta(role="assistant", content=""), delta(reasoning_content="hm"), delta(content="é😀"),
+        calls(call(0, "", id="c1", name="read")), calls(call(0, '{"é"')), calls(call(0, ":1}")),
+        delta("tool_calls"), chunk([], usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}),
+    ],
+    Protocol.ANTHROPIC: [start(input_tokens=3), *thinking(0, "hm", signature="s"), *text(1, "é😀"), *tool(2, "", '{"é"', ":1}"), *ending("tool_use", input_tokens=3)],
+}  # fmt: skip
 
 
 @for_all_machines
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
 def test_every_cut_of_a_short_stream_changes_nothing(kind: type[Machine], line_end: bytes) -> None:
-    stream = short_stream(MACHINES[kind][0], Framing(line_end))
+    wire = MACHINES[kind][0]
+    stream = as_bytes(SHORT[wire], wire, Framing(line_end))
+    whole = outcome(kind, [stream])
     for place in range(len(stream) + 1):
-        whole_and_cut(kind, stream, [stream[:place], stream[place:]])
+        assert outcome(kind, [stream[:place], stream[place:]]) == whole
 
 
 @for_all_machines
 def test_an_upstream_cut_at_any_byte_never_ends_well_before_its_finish_came(kind: type[Machine]) -> None:
     wire, client = MACHINES[kind]
-    stream = short_stream(wire)
-    reason = stream.index(b'"finish_reason":"stop"' if wire is Protocol.OPENAI else b'"stop_reason":"tool_use"')
+    stream = as_bytes(SHORT[wire], wire)
+    reason = stream.index(b'"finish_reason":"tool_calls"' if wire is Protocol.OPENAI else b'"stop_reason":"tool_use"')
     arrived = stream.index(b"\n", reason)  # the last byte of its JSON is the one before
     for place in range(len(stream) + 1):
         machine, out = run(kind, [stream[:place]])
@@ -203,7 +201,10 @@ def test_bytes_that_are_no_stream_are_an_error(kind: type[Machine], stream: byte
 
 @given(answers(), st.data())
 def test_arguments_of_a_chat_stream_arrive_as_they_were_sent(answer: Answer, data: st.DataObject) -> None:
-    stream = as_bytes(data.draw(chat_chunks(answer, Habits(first_index=data.draw(st.sampled_from([0, 1])), repeats=data.draw(st.booleans())))), Protocol.OPENAI)
+    stream = as_bytes(
+        data.draw(chat_chunks(answer, Habits(first_index=data.draw(st.sampled_from([0, 1])), repeats=data.draw(st.booleans())))),
+        Protocol.OPENAI,
+    )
     cut = data.draw(st.integers(0, len(stream)))
     for kind, blank in ((ChatToMessages, ""), (ChatRelay, "{}")):
         _, out = run(kind, [stream[:cut], stream[cut:]])
@@ -214,7 +215,9 @@ def test_arguments_of_a_chat_stream_arrive_as_they_were_sent(answer: Answer, dat
 def test_arguments_of_a_messages_stream_arrive_as_they_were_sent(message: Message, data: st.DataObject) -> None:
     stream = as_bytes(data.draw(message_events(message)), Protocol.ANTHROPIC)
     cut = data.draw(st.integers(0, len(stream)))
-    sent = [json.dumps(block["input"], ensure_ascii=False, separators=(",", ":")) for block in message.blocks if block["type"] == "tool_use"]
+    sent = [
+        json.dumps(block["input"], ensure_ascii=False, separators=(",", ":")) for block in message.blocks if block["type"] == "tool_use"
+    ]
     _, out = run(MessagesToChat, [stream[:cut], stream[cut:]])
     assert accept_chat_stream(out).arguments == tuple(sent)
     _, out = run(MessagesRelay, [stream[:cut], stream[cut:]])
@@ -247,7 +250,11 @@ def check(counts: Counts) -> None:
 
 
 def chat_usage(prompt: Any, output: Any, read: Any, written: Any) -> Any:
-    return {"prompt_tokens": prompt, "completion_tokens": output, "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written}}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
+    }
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=3))

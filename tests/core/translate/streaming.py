@@ -20,7 +20,13 @@ DONE = "[DONE]"
 
 def frame(event: Event | str | bytes, name: str = "") -> bytes:
     """One frame: of a JSON value, without white space as vendors write it, or of data as it is."""
-    data = event if isinstance(event, bytes) else event.encode() if isinstance(event, str) else json.dumps(event, separators=(",", ":")).encode()
+    data = (
+        event
+        if isinstance(event, bytes)
+        else event.encode()
+        if isinstance(event, str)
+        else json.dumps(event, separators=(",", ":")).encode()
+    )
     return sse.encode(data, name.encode())
 
 
@@ -65,7 +71,7 @@ def chunk(choices: list[Event], **more: Any) -> Event:
 def call(index: int | None = 0, arguments: Any = None, *, id: str | None = None, name: str | None = None) -> Event:
     """A fragment of a call; the members that are None are left out."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
-    head = {"index": index, "id": id, "type": "function" if id else None, "function": function}
+    head: Event = {"index": index, "id": id, "type": "function" if id else None, "function": function}
     return {key: value for key, value in head.items() if value is not None}
 
 
@@ -83,7 +89,15 @@ def usage(input_tokens: int = 0, output_tokens: int = 0, read: int = 0, written:
 
 
 def start(id: str = "msg_1", model: str = "claude", **tokens: Any) -> Event:
-    head = {"id": id, "type": "message", "role": "assistant", "model": model, "content": [], "stop_reason": None, "stop_sequence": None}
+    head: Event = {
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     return {"type": "message_start", "message": {**head, "usage": usage(**tokens)}}
 
 

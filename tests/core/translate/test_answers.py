@@ -36,11 +36,11 @@ def message(*content: Event, reason: str | None = "end_turn", **more: Any) -> Ev
     return {**head, "stop_reason": reason, "stop_sequence": None, **more}
 
 
-def function(arguments: Any, id: str | None = "c1", name: str | None = "read") -> Event:  # noqa: A002
+def function(arguments: Any, id: str | None = "c1", name: str | None = "read") -> Event:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def use(given: Any, id: str = "c1") -> Event:  # noqa: A002
+def use(given: Any, id: str = "c1") -> Event:
     return {"type": "tool_use", "id": id, "name": "read", "input": given}
 
 
@@ -118,7 +118,12 @@ def test_a_stop_sequence_that_vllm_names() -> None:
 
 
 def test_usage_of_a_completion() -> None:
-    usage = {"prompt_tokens": 10, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}}
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
     answer, counts = answer_to_messages(body(completion({"content": "Hi"}, usage=usage)), CONTEXT)
     assert json.loads(answer)["usage"] == {
         "input_tokens": 6, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 4, "output_tokens": 3,
@@ -163,7 +168,12 @@ TO_CHAT: dict[str, tuple[list[Event], Event]] = {
 @pytest.mark.parametrize(("content", "said"), TO_CHAT.values(), ids=TO_CHAT.keys())
 def test_a_message_becomes(content: list[Event], said: Event) -> None:
     answer, counts = answer_to_chat(body(message(*content)), CONTEXT)
-    choice = {"index": 0, "message": {"role": "assistant", "refusal": None, **said}, "logprobs": None, "finish_reason": "tool_calls" if "tool_calls" in said else "stop"}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "refusal": None, **said},
+        "logprobs": None,
+        "finish_reason": "tool_calls" if "tool_calls" in said else "stop",
+    }
     assert json.loads(answer) == {
         "id": "chatcmpl-msg_1", "object": "chat.completion", "created": 1_700_000_000, "model": "claude", "choices": [choice],
         "usage": {
@@ -197,7 +207,13 @@ def test_the_tool_that_stands_for_a_schema_is_the_text() -> None:
 
 
 def test_usage_of_a_message() -> None:
-    usage = {"input_tokens": 6, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3, "output_tokens_details": {"thinking_tokens": 2}}
+    usage = {
+        "input_tokens": 6,
+        "cache_read_input_tokens": 4,
+        "cache_creation_input_tokens": 2,
+        "output_tokens": 3,
+        "output_tokens_details": {"thinking_tokens": 2},
+    }
     answer, counts = answer_to_chat(body(message(spoken("Hi"), usage=usage)), CONTEXT)
     assert json.loads(answer)["usage"] == {
         "prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15,
@@ -208,7 +224,11 @@ def test_usage_of_a_message() -> None:
 
 def test_hidden_thinking_leaves_no_trace() -> None:
     assert to_messages(completion({"content": "Hi", "reasoning": "hm"}), show_thinking=False)["content"] == [spoken("Hi")]
-    assert to_chat(message(thought("hm", "s"), spoken("Hi")), show_thinking=False)["choices"][0]["message"] == {"role": "assistant", "content": "Hi", "refusal": None}
+    assert to_chat(message(thought("hm", "s"), spoken("Hi")), show_thinking=False)["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "Hi",
+        "refusal": None,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------- no answers
@@ -241,12 +261,18 @@ def test_what_is_no_completion(value: Any, kind: type[UpstreamError], words: str
 
 @pytest.mark.parametrize(("value", "kind", "words"), MESSAGE_FAILURES.values(), ids=MESSAGE_FAILURES.keys())
 def test_what_is_no_message(value: Any, kind: type[UpstreamError], words: str) -> None:
-    for translate in (answer_to_chat, lambda data, context: relay_answer(data, Protocol.ANTHROPIC, context), lambda data, _: messages_as_stream(data)):
+    for translate in (
+        answer_to_chat,
+        lambda data, context: relay_answer(data, Protocol.ANTHROPIC, context),
+        lambda data, _: messages_as_stream(data),
+    ):
         with pytest.raises(kind, match=words):
             translate(body(value), CONTEXT)
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", b'{"choices":NaN}', b'{"a":' * 100_000, b"\xff"], ids=["nothing", "a page", "no JSON", "deep", "no text"])
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>", b'{"choices":NaN}', b'{"a":' * 100_000, b"\xff"], ids=["nothing", "a page", "no JSON", "deep", "no text"]
+)
 def test_what_is_no_json(data: bytes) -> None:
     for translate in (answer_to_messages, answer_to_chat, lambda data, context: relay_answer(data, Protocol.OPENAI, context)):
         with pytest.raises(UpstreamGarbled, match="cannot be read"):
@@ -347,12 +373,23 @@ def test_a_completion_as_a_stream() -> None:
     _, out = run(ChatToMessages, stream)
     assert out[1:] == [*thinking(0, "hm"), *text(1, "Hi"), *tool(2, ARGS), *ending("tool_use", input_tokens=10, output_tokens=2)]
     _, out = run(ChatRelay, stream, include_usage=True)
-    assert out[0]["choices"] == [{"index": 0, "delta": {**said, "tool_calls": [{"index": 0, **function(ARGS)}]}, "finish_reason": "tool_calls"}]
+    assert out[0]["choices"] == [
+        {"index": 0, "delta": {**said, "tool_calls": [{"index": 0, **function(ARGS)}]}, "finish_reason": "tool_calls"}
+    ]
     assert (out[1]["usage"], out[2]) == (USAGE, DONE)
 
 
 def test_a_message_as_a_stream() -> None:
-    content = [thought("hm", "s"), {"type": "redacted_thinking", "data": "x"}, spoken("Hi"), spoken(""), use({"a": 1}), use({}, "c2"), {"type": "holo", "x": 1}, {"type": 7}]
+    content = [
+        thought("hm", "s"),
+        {"type": "redacted_thinking", "data": "x"},
+        spoken("Hi"),
+        spoken(""),
+        use({"a": 1}),
+        use({}, "c2"),
+        {"type": "holo", "x": 1},
+        {"type": 7},
+    ]
     usage = {"input_tokens": 3, "output_tokens": 4}
     stream = messages_as_stream(json.dumps(message(*content[:-1], reason="tool_use", usage=usage), indent=1).encode())
     redacted = [{"type": "content_block_start", "index": 1, "content_block": content[1]}, {"type": "content_block_stop", "index": 1}]

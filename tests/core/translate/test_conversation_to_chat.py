@@ -364,6 +364,18 @@ def test_input_that_is_no_object_is_refused(given: Any) -> None:
     assert refused({"messages": [ASKED, assistant({**call(), "input": given})]}).param == "messages[1].content[0].input"
 
 
+@pytest.mark.parametrize(("levels", "fits"), [(128, True), (129, False)])
+def test_input_may_be_nested_as_deep_as_a_body(levels: int, fits: bool) -> None:
+    given: Any = {}
+    for _ in range(levels - 1):
+        given = {"a": given}
+    asked = {"messages": [ASKED, assistant({**call(), "input": given})]}
+    if fits:
+        assert translate(asked).body.count(b"a") > levels
+    else:
+        assert "at most 128 levels" in refused(asked).message
+
+
 def test_arguments_are_compact_and_otherwise_byte_identical() -> None:
     written = '{ "z" : 1, "a":[ 1.50 , 1e400, 123456789012345678901234567890, -0.0 ],\n"é→🎈":"\\u00e9 \\ud83d\\ude00 a : b", "z" : {} }'
     body = (

@@ -10,7 +10,22 @@ import pytest
 from core.dialects import Protocol
 from core.errors import UpstreamFailed, UpstreamSaid
 from core.translate.folding import fold
-from tests.core.translate.streaming import DONE, call, calls, chunk, closed, delta, ending, frames, opened, piece, start, text, thinking, tool
+from tests.core.translate.streaming import (
+    DONE,
+    call,
+    calls,
+    chunk,
+    closed,
+    delta,
+    ending,
+    frames,
+    opened,
+    piece,
+    start,
+    text,
+    thinking,
+    tool,
+)
 
 ERROR = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
 
@@ -20,9 +35,27 @@ def folded(wire: Protocol, *events: Any) -> Any:
 
 
 def test_a_messages_stream() -> None:
-    cited = [opened(3, "text", text="so "), piece(3, "citations_delta", citation={"url": "x"}), piece(3, "text_delta", text="it is"), closed(3)]
-    search = [opened(4, "server_tool_use", id="s", name="web_search", input={}), piece(4, "input_json_delta", partial_json='{"q": 1.0}'), closed(4)]
-    events = [start(input_tokens=3, read=2), *thinking(0, "h", "m", signature="s"), *text(1, "Hi", "!"), *tool(2), *cited, *search, *tool(5, '{"a'), {"type": "ping"}]
+    cited = [
+        opened(3, "text", text="so "),
+        piece(3, "citations_delta", citation={"url": "x"}),
+        piece(3, "text_delta", text="it is"),
+        closed(3),
+    ]
+    search = [
+        opened(4, "server_tool_use", id="s", name="web_search", input={}),
+        piece(4, "input_json_delta", partial_json='{"q": 1.0}'),
+        closed(4),
+    ]
+    events = [
+        start(input_tokens=3, read=2),
+        *thinking(0, "h", "m", signature="s"),
+        *text(1, "Hi", "!"),
+        *tool(2),
+        *cited,
+        *search,
+        *tool(5, '{"a'),
+        {"type": "ping"},
+    ]
     found = folded(Protocol.ANTHROPIC, *events, *ending("max_tokens", input_tokens=3, output_tokens=9, read=2))
     assert found == {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude",
@@ -40,7 +73,11 @@ def test_a_messages_stream() -> None:
 
 
 def test_usage_of_a_messages_stream_is_that_of_the_start_under_that_of_the_end() -> None:
-    final = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2, "input_tokens": None, "x": 1}}
+    final: Any = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {"output_tokens": 2, "input_tokens": None, "x": 1},
+    }
     found = folded(Protocol.ANTHROPIC, start(input_tokens=3), final, {"type": "message_stop"})
     assert found["usage"] == {"input_tokens": 3, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 2, "x": 1}
     final["usage"] = None
@@ -48,7 +85,10 @@ def test_usage_of_a_messages_stream_is_that_of_the_start_under_that_of_the_end()
 
 
 def test_a_chat_stream() -> None:
-    details = [{"type": "reasoning.text", "text": "h", "signature": "s", "index": 0}, {"type": "reasoning.encrypted", "data": "x", "index": 1}]
+    details = [
+        {"type": "reasoning.text", "text": "h", "signature": "s", "index": 0},
+        {"type": "reasoning.encrypted", "data": "x", "index": 1},
+    ]
     custom = {"index": 1, "id": "c2", "type": "custom", "custom": {"name": "sql", "input": "SEL"}}
     found = folded(
         Protocol.OPENAI,
@@ -74,7 +114,9 @@ def test_a_chat_stream() -> None:
 def test_a_chat_stream_of_nothing_and_without_usage() -> None:
     found = folded(Protocol.OPENAI, {**delta(role="assistant"), "usage": None}, delta("stop"), DONE)
     assert "usage" not in found
-    assert found["choices"] == [{"index": 0, "message": {"role": "assistant", "content": None, "refusal": None}, "logprobs": None, "finish_reason": "stop"}]
+    assert found["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": None, "refusal": None}, "logprobs": None, "finish_reason": "stop"}
+    ]
 
 
 def test_several_answers_are_kept_apart() -> None:
@@ -82,7 +124,10 @@ def test_several_answers_are_kept_apart() -> None:
         return chunk([{"index": number, "delta": members, "finish_reason": finish}])
 
     found = folded(Protocol.OPENAI, two(1, None, content="b"), two(0, "stop", content="a"), two(1, "length"), DONE)
-    assert [(one["index"], one["message"]["content"], one["finish_reason"]) for one in found["choices"]] == [(0, "a", "stop"), (1, "b", "length")]
+    assert [(one["index"], one["message"]["content"], one["finish_reason"]) for one in found["choices"]] == [
+        (0, "a", "stop"),
+        (1, "b", "length"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,11 @@ def test_mended_is(events: list[Any], expected: list[Any]) -> None:
 
 
 def test_events_get_the_name_their_data_says_and_the_type_their_name_says() -> None:
-    stream = frame(start(input_tokens=3), "wrong") + frame({"index": 0, "content_block": {"type": "text", "text": ""}}, "content_block_start") + frames(closed(0), *ending())
+    stream = (
+        frame(start(input_tokens=3), "wrong")
+        + frame({"index": 0, "content_block": {"type": "text", "text": ""}}, "content_block_start")
+        + frames(closed(0), *ending())
+    )
     machine = MessagesRelay(CONTEXT)
     lines = machine.feed(stream).split(b"\n")
     assert [line[7:] for line in lines if line.startswith(b"event: ")] == [
@@ -186,7 +190,20 @@ def test_events_get_the_name_their_data_says_and_the_type_their_name_says() -> N
 
 
 def test_what_had_no_place_is_counted() -> None:
-    machine, _ = run(MessagesRelay, frames({"type": "weather"}, "{", start(), closed(0), piece(0, "input_json_delta", partial_json="x"), *text(0, "Hi"), ending()[0], opened(1, "text", text=""), STOP))
+    machine, _ = run(
+        MessagesRelay,
+        frames(
+            {"type": "weather"},
+            "{",
+            start(),
+            closed(0),
+            piece(0, "input_json_delta", partial_json="x"),
+            *text(0, "Hi"),
+            ending()[0],
+            opened(1, "text", text=""),
+            STOP,
+        ),
+    )
     assert machine.skipped == 5
 
 
@@ -249,12 +266,22 @@ def test_usage_is_mended(at_start: Any, at_end: Any, told_first: Any, told_last:
 
 
 def test_usage_of_a_message_delta_that_did_not_pass_is_told_later() -> None:
-    events = [begun({"input_tokens": 0, "output_tokens": 0}), {"type": "message_delta", "usage": {"input_tokens": 9, "output_tokens": 1}}, *text(0, "Hi"), end("end_turn", output_tokens=2), STOP]
+    events = [
+        begun({"input_tokens": 0, "output_tokens": 0}),
+        {"type": "message_delta", "usage": {"input_tokens": 9, "output_tokens": 1}},
+        *text(0, "Hi"),
+        end("end_turn", output_tokens=2),
+        STOP,
+    ]
     assert relayed(*events)[-2]["usage"] == {"input_tokens": 9, "output_tokens": 2, **NO_CACHE}
 
 
 def test_counts_are_what_the_upstream_said() -> None:
-    machine, _ = run(MessagesRelay, frames(start(input_tokens=3, read=2), *text(0, "Hi"), *ending(input_tokens=3, output_tokens=4, read=2)), input_tokens=99)
+    machine, _ = run(
+        MessagesRelay,
+        frames(start(input_tokens=3, read=2), *text(0, "Hi"), *ending(input_tokens=3, output_tokens=4, read=2)),
+        input_tokens=99,
+    )
     assert (machine.counts.prompt, machine.counts.output) == (5, 4)
 
 
@@ -262,7 +289,10 @@ def test_counts_are_what_the_upstream_said() -> None:
 
 FAILURES: dict[str, tuple[list[Any], type[UpstreamError]]] = {
     "an error at once": ([{"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}], UpstreamSaid),
-    "an error behind a ping": ([{"type": "ping"}, {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}], UpstreamSaid),
+    "an error behind a ping": (
+        [{"type": "ping"}, {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}],
+        UpstreamSaid,
+    ),
     "a ping and the end": ([{"type": "ping"}], UpstreamFailed),
     "message_stop and nothing else": ([STOP], UpstreamGarbled),
     "a call without a name": ([opened(0, "tool_use", id="c1", input={})], UpstreamGarbled),

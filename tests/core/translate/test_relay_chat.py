@@ -184,7 +184,9 @@ def test_the_head_is_changed_and_never_the_text(content: str, separators: tuple[
         pytest.param({"choices": HI["choices"], **{key: HI[key] for key in ("id", "object", "created", "model")}}, id="the choices first"),
         pytest.param({**HI, "created": 9}, id="another time"),
         pytest.param({"trace": {"choices": 1}, **HI}, id="choices inside another member"),
-        pytest.param({"trace": {"delta": {"role": "assistant", "x": 1}}, **delta(role="assistant", content="Hi")}, id="a delta inside another member"),
+        pytest.param(
+            {"trace": {"delta": {"role": "assistant", "x": 1}}, **delta(role="assistant", content="Hi")}, id="a delta inside another member"
+        ),
     ],
 )
 def test_a_chunk_with_another_head_is_not_taken_for_one_that_was_seen(odd: Event) -> None:
@@ -193,7 +195,10 @@ def test_a_chunk_with_another_head_is_not_taken_for_one_that_was_seen(odd: Event
 
 
 def test_pretty_printed_chunks_pass() -> None:
-    stream = b'data: {\ndata:  "id":"x","object":"chat.completion.chunk","created":7,"model":"glm",\ndata: "choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n' * 2
+    stream = (
+        b'data: {\ndata:  "id":"x","object":"chat.completion.chunk","created":7,"model":"glm",\ndata: "choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
+        * 2
+    )
     machine, out = run(ChatRelay, stream + frames(STOP, DONE))
     assert machine.error is None
     assert [one["model"] for one in out[:2]] == ["claude", "claude"]
@@ -209,7 +214,15 @@ def test_several_answers_pass_side_by_side() -> None:
     def two(number: int, finish: str | None = None, **members: Any) -> Event:
         return chunk([{"index": number, "delta": members, "finish_reason": finish}])
 
-    events = [two(0, role="assistant"), two(1, role="assistant"), two(0, content="a"), two(1, content="b"), two(0, "stop"), two(1, tool_calls=[call(0, ARGS, name="read")]), two(1, "stop")]
+    events = [
+        two(0, role="assistant"),
+        two(1, role="assistant"),
+        two(0, content="a"),
+        two(1, content="b"),
+        two(0, "stop"),
+        two(1, tool_calls=[call(0, ARGS, name="read")]),
+        two(1, "stop"),
+    ]
     machine = ChatRelay(CONTEXT.__class__("claude", "seed", 1, choices=2))
     out = parsed(machine.feed(frames(*events, DONE)))
     assert machine.error is None
@@ -233,7 +246,10 @@ def test_several_answers_are_over_when_all_of_them_are() -> None:
     [
         pytest.param([ROLE, HI, STOP, chunk([], usage=USAGE), DONE], id="in a chunk of its own"),
         pytest.param([ROLE, HI, {**STOP, "usage": USAGE}, DONE], id="with the finish"),
-        pytest.param([ROLE, {**HI, "usage": {**USAGE, "completion_tokens": 1}}, {**STOP, "usage": None}, chunk([], usage=USAGE), DONE], id="in every chunk"),
+        pytest.param(
+            [ROLE, {**HI, "usage": {**USAGE, "completion_tokens": 1}}, {**STOP, "usage": None}, chunk([], usage=USAGE), DONE],
+            id="in every chunk",
+        ),
         pytest.param([ROLE, HI, chunk([], usage=USAGE), STOP, DONE], id="before the finish"),
     ],
 )
@@ -296,5 +312,18 @@ def test_a_failure_later_ends_in_one_error_frame(events: list[Any], before: list
 
 def test_pieces_that_had_no_place_are_counted() -> None:
     closed = calls(call(0, ARGS, id="c1", name="read"))
-    machine, _ = run(ChatRelay, frames(ROLE, "{", closed, calls(call(1, ARGS, id="c2", name="x")), calls(call(0, "more")), chunk([{"index": 3, "delta": {}}]), END, HI, DONE))
+    machine, _ = run(
+        ChatRelay,
+        frames(
+            ROLE,
+            "{",
+            closed,
+            calls(call(1, ARGS, id="c2", name="x")),
+            calls(call(0, "more")),
+            chunk([{"index": 3, "delta": {}}]),
+            END,
+            HI,
+            DONE,
+        ),
+    )
     assert machine.skipped == 4

@@ -81,7 +81,9 @@ def test_between_two_of_chat_only_what_clients_do_not_know_changes(said: str, wi
     assert stops.known_finish_reason(said, calls=True) == with_calls
 
 
-@pytest.mark.parametrize(("reason", "announces"), [("tool_calls", True), ("function_call", True), ("tool_use", True), ("stop", False), (None, False)])
+@pytest.mark.parametrize(
+    ("reason", "announces"), [("tool_calls", True), ("function_call", True), ("tool_use", True), ("stop", False), (None, False)]
+)
 def test_reasons_that_announce_calls(reason: str | None, announces: bool) -> None:
     assert stops.announces_calls(reason) is announces
 

@@ -32,7 +32,8 @@ def arguments(index: int, said: str) -> Event:
 def said(out: list[Any]) -> list[Any]:
     """The deltas of chunks, their finish reasons, and whatever else there is."""
     return [
-        one["choices"][0]["finish_reason"] or one["choices"][0]["delta"] if isinstance(one, dict) and one.get("choices") else one for one in out
+        one["choices"][0]["finish_reason"] or one["choices"][0]["delta"] if isinstance(one, dict) and one.get("choices") else one
+        for one in out
     ]
 
 
@@ -140,7 +141,9 @@ def test_a_stream_becomes(events: list[Any], expected: list[Any]) -> None:
 def test_every_chunk_has_the_same_head() -> None:
     _, out = run(MessagesToChat, frames(start("msg_1", "upstream"), *text(0, "Hi"), *ending()), model="gpt", include_usage=True)
     assert out.pop() == DONE
-    assert {(one["id"], one["object"], one["created"], one["model"]) for one in out} == {("chatcmpl-msg_1", "chat.completion.chunk", 1_700_000_000, "gpt")}
+    assert {(one["id"], one["object"], one["created"], one["model"]) for one in out} == {
+        ("chatcmpl-msg_1", "chat.completion.chunk", 1_700_000_000, "gpt")
+    }
 
 
 @pytest.mark.parametrize(("upstream", "expected"), [("chatcmpl-9", "chatcmpl-9"), ("msg_1", "chatcmpl-msg_1"), (None, "chatcmpl-seed")])
@@ -286,5 +289,16 @@ def test_a_failure_later_ends_in_one_error_frame(events: list[Any], before: list
 
 
 def test_pieces_that_had_no_place_are_counted() -> None:
-    machine, _ = run(MessagesToChat, frames("{", start(), piece(0, "input_json_delta", partial_json="x"), {"type": "content_block_start"}, end("end_turn"), *text(0, "Hi"), STOP))
+    machine, _ = run(
+        MessagesToChat,
+        frames(
+            "{",
+            start(),
+            piece(0, "input_json_delta", partial_json="x"),
+            {"type": "content_block_start"},
+            end("end_turn"),
+            *text(0, "Hi"),
+            STOP,
+        ),
+    )
     assert machine.skipped == 5

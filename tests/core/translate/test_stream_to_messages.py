@@ -264,7 +264,7 @@ def test_the_stop_sequence_that_vllm_names(said: Any, reason: str, sequence: str
 
 # ---------------------------------------------------------------------------------------------------- usage
 
-USAGES: dict[str, tuple[list[Any], dict[str, int], dict[str, int]]] = {
+USAGES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
     "in a chunk of its own": ([HI, STOP, chunk([], usage=USAGE), DONE], {}, {"input_tokens": 10, "output_tokens": 2}),
     "with the finish": ([HI, {**STOP, "usage": USAGE}, DONE], {}, {"input_tokens": 10, "output_tokens": 2}),
     "in every chunk": (
@@ -283,7 +283,7 @@ USAGES: dict[str, tuple[list[Any], dict[str, int], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize(("events", "at_start", "at_end"), USAGES.values(), ids=USAGES.keys())
-def test_usage(events: list[Any], at_start: dict[str, int], at_end: dict[str, int]) -> None:
+def test_usage(events: list[Any], at_start: dict[str, Any], at_end: dict[str, Any]) -> None:
     _, out = run(ChatToMessages, frames(*events))
     assert out[0] == start("msg_chatcmpl-1", **at_start)
     assert out[-2:] == ending(**at_end)

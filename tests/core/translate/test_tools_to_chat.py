@@ -387,3 +387,9 @@ def test_changes_of_tools_at_anthropic_are_reported() -> None:
 )
 def test_malformed_changes_of_tools_are_refused(messages: list[Json], param: str) -> None:
     assert refused({"messages": [*messages, *HELLO]}).param == param
+
+
+def test_where_none_is_no_choice_the_model_is_told_of_no_tool() -> None:
+    request = {"tools": [{"name": "look", "input_schema": {"type": "object"}}], "tool_choice": {"type": "none"}}
+    assert not {"tools", "tool_choice"} & set(lowered(request, "glm"))
+    assert lowered(request, "vllm")["tool_choice"] == "none"

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from core.translate.tools import unwrapped
 from tests.core.translate.lifting import HELLO, Json, lifted, lossy, refused, translate
 
 NONE_TAKEN = {"type": "object", "properties": {}}
@@ -239,3 +240,16 @@ def test_choices_that_cannot_be_kept_are_refused_by_their_place(request_: Json, 
 
 def test_a_forced_tool_that_was_dropped_is_refused() -> None:
     assert refused({"tools": [{"type": "web_search"}], "tool_choice": "required"})[0] == "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param('{"input": "a \\"b\\" é"}', 'a "b" é', id="the text inside"),
+        pytest.param('{"input": 7}', '{"input": 7}', id="no text inside: all of it"),
+        pytest.param('{"other": "x"}', '{"other": "x"}', id="not wrapped: all of it"),
+        pytest.param("plain words", "plain words", id="no JSON: all of it"),
+    ],
+)
+def test_the_input_of_a_custom_tool_is_unwrapped(arguments: str, expected: str) -> None:
+    assert unwrapped(arguments) == expected

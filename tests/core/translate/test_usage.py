@@ -52,7 +52,10 @@ def test_of_chat(usage: Any, expected: Counts) -> None:
 
 MESSAGES: dict[str, tuple[Any, Counts]] = {
     "plain": ({"input_tokens": 10, "output_tokens": 2}, Counts(10, output=2)),
-    "with caches": ({"input_tokens": 10, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 5, "output_tokens": 2}, Counts(10, 4, 5, 2)),
+    "with caches": (
+        {"input_tokens": 10, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 5, "output_tokens": 2},
+        Counts(10, 4, 5, 2),
+    ),
     "thinking": ({"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 7}}, Counts(output=9, thinking=7)),
     "floats and texts": ({"input_tokens": 10.0, "output_tokens": "2"}, Counts(10, output=2)),
     "truth and negatives": ({"input_tokens": True, "output_tokens": -1}, NOTHING),
@@ -79,7 +82,9 @@ EARLIER = Counts(6, 4, None, 1, 1)
     [
         pytest.param({"completion_tokens": 5}, Counts(6, 4, None, 5, 1), id="what is not said again stays"),
         pytest.param({"prompt_tokens": 20}, Counts(16, 4, None, 1, 1), id="a new prompt still holds the cached part"),
-        pytest.param({"prompt_tokens": 10, "cached_tokens": 5}, Counts(5, 5, None, 1, 1), id="a new cached part is taken from the same prompt"),
+        pytest.param(
+            {"prompt_tokens": 10, "cached_tokens": 5}, Counts(5, 5, None, 1, 1), id="a new cached part is taken from the same prompt"
+        ),
         pytest.param({"cached_tokens": 5}, Counts(5, 5, None, 1, 1), id="a cached part alone too"),
         pytest.param({"prompt_tokens": 0}, EARLIER, id="a zero takes nothing back"),
         pytest.param("x", EARLIER, id="nonsense says nothing"),
@@ -95,7 +100,9 @@ def test_chat_usage_behind_earlier_usage(later: Any, expected: Counts) -> None:
         pytest.param({"output_tokens": 5}, Counts(6, 4, None, 5, 1), id="what is not said again stays"),
         pytest.param({"input_tokens": 20}, Counts(20, 4, None, 1, 1), id="the last number holds"),
         pytest.param({"input_tokens": 0, "cache_read_input_tokens": 10}, Counts(0, 10, None, 1, 1), id="a zero beside a number is one"),
-        pytest.param({"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 2}, Counts(6, 4, None, 2, 1), id="zeros take nothing back"),
+        pytest.param(
+            {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 2}, Counts(6, 4, None, 2, 1), id="zeros take nothing back"
+        ),
         pytest.param([], EARLIER, id="nonsense says nothing"),
     ],
 )
@@ -141,7 +148,9 @@ def test_what_is_not_known_is_written_as_zero() -> None:
         pytest.param({"input_tokens": 1}, False, False, id="the input alone"),
         pytest.param({"input_tokens": None, "output_tokens": 1}, False, True, id="a null input"),
         pytest.param({"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": None}, True, True, id="a null cache"),
-        pytest.param({"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": 1.5}, False, False, id="a cache that is no integer"),
+        pytest.param(
+            {"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": 1.5}, False, False, id="a cache that is no integer"
+        ),
         pytest.param({"input_tokens": 1.0, "output_tokens": 1}, False, False, id="a float"),
         pytest.param({"input_tokens": 1, "output_tokens": -1}, False, False, id="a negative"),
         pytest.param({"input_tokens": 1, "output_tokens": None}, False, False, id="no output"),
@@ -171,3 +180,10 @@ def test_mended_usage_keeps_what_only_the_vendor_knows() -> None:
         "x": 1, "input_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 2,
     }  # fmt: skip
     assert json.loads(bytes(mended(ABSENT, b'{"a":1}'))) == {"a": 1}
+
+
+def test_mended_usage_has_details_only_where_the_vendor_gives_them() -> None:
+    counts, numbers = Counts(6, 4, None, 9), {"prompt_tokens": 10, "completion_tokens": 9, "total_tokens": 19}
+    assert json.loads(bytes(mended(raw({"total_tokens": "19"}), chat_json(counts)))) == numbers
+    details = {"prompt_tokens_details": {"cached_tokens": 4.0}}
+    assert json.loads(bytes(mended(raw(details), chat_json(counts)))) == {**numbers, "prompt_tokens_details": {"cached_tokens": 4}}
