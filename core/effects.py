@@ -16,7 +16,7 @@ The protocol between a flow and its driver, in full:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 R = TypeVar("R")
@@ -45,8 +45,8 @@ class Request:
 
     method: str
     target: str  # the request target as sent: path and query, percent-escapes untouched
-    headers: Headers
-    body: bytes
+    headers: Headers = field(repr=False)  # they hold keys
+    body: bytes = field(repr=False)
     id: str  # the request id, already chosen (adopted from the client or made by the transport)
     now: float  # seconds since the Unix epoch at arrival
     peer: str = ""  # the client's address, for the record only
@@ -58,8 +58,8 @@ class UpstreamRequest:
 
     method: str
     url: str
-    headers: Headers
-    body: bytes
+    headers: Headers = field(repr=False)  # they hold a key
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from core.translate.usage import Counts
 
 #: Characters of one note or value of a log line: names in it come from clients.
 _SHOWN_MAX: Final = 1000
-#: Endpoints whose requests are what the proxy is there for.
-COUNTED: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"})
 
 
 @dataclass(slots=True)
@@ -39,11 +37,6 @@ class Record:
     skipped: int = 0  # malformed upstream events
     notes: list[str] = field(default_factory=list)  # lines for the log, from ``note``: routing, losses
     broken: bool = False  # the answer could not be ended properly: the connection must close
-
-    @property
-    def counted(self) -> bool:
-        """Whether it belongs into the statistics: requests for a model do, health pages and lists do not."""
-        return self.endpoint in COUNTED
 
     def note(self, text: str) -> None:
         """Add a line for the log. Whatever would break the line, or turn its letters around, is escaped."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from core.dialects import Dialect, ReasoningField, ResultImages
+from core.errors import BadRequest
 from core.translate.blocks_to_chat import Blocks
 from core.translate.loss import Losses, refuse
 from core.translate.naming import CallIds, ToolNames
@@ -248,7 +249,8 @@ class Conversation:
         if block.id in self._open:
             raise refuse(f"{path}.id", f'two calls of one turn have the id "{block.id}": their results could not be told apart')
         if is_deeper_than(MAX_DEPTH, block.input):
-            raise refuse(f"{path}.input", f"nested too deep, at most {MAX_DEPTH} levels are read")
+            where = f"{path}.input"
+            raise BadRequest(f"{where}: nested too deep, at most {MAX_DEPTH} levels are read", code="invalid_json", param=where)
         arguments = compact(block.input)
         if not arguments.startswith(b"{"):
             raise refuse(f"{path}.input", "expected an object")

@@ -14,7 +14,7 @@ from core.translate.loss import Losses, asks, refuse
 from core.translate.naming import ToolNames
 from core.translate.schemas import keeps_strict_rules, object_schema, without_keywords
 from core.wire import chat, messages
-from core.wire.codec import ABSENT, compact, decode_lenient, decoder, encode, given, is_object, members, read, text_of
+from core.wire.codec import ABSENT, compact, decode_lenient, decoder, encode, given, is_object, members, read
 
 
 def _schema(required: list[str], **properties: object) -> Raw:

@@ -8,14 +8,7 @@ from types import FunctionType
 
 import core
 
-PUBLIC = """
-    AnswerContext Await BadRequest ChatRelay ChatToMessages ClientGone Compute Counter Counts DIALECTS Deadlines Decoder Dialect EFFECTS Effect
-    Fetch Flow Forbidden Frame Gateway Head Headers HeadersTooLarge Inspect InternalError Load Loss MessagesRelay MessagesToChat
-    MethodNotAllowed NotFound Open Protocol ProxyError Read Record Refused Request RequestTimeout Send Settings SettingsError Spawn Start Store
-    TooLarge Translated Unauthorized Unavailable UnsafeSettings UnsupportedMedia UpstreamError UpstreamFailed UpstreamGarbled UpstreamRequest
-    UpstreamSaid UpstreamTimeout Vitals __version__ adopt_request_id answer_to_chat answer_to_messages body_of chat_as_stream dialect_for
-    estimate_payload event_of exchange fold messages_as_stream refusal to_chat to_messages understand
-""".split()
+PUBLIC = ["AnswerContext", "Await", "BadRequest", "ChatRelay", "ChatToMessages", "ClientGone", "Compute", "Counter", "Counts", "DIALECTS", "Deadlines", "Decoder", "Dialect", "EFFECTS", "Effect", "Fetch", "Flow", "Forbidden", "Frame", "Gateway", "Head", "Headers", "HeadersTooLarge", "Inspect", "InternalError", "Load", "Loss", "MessagesRelay", "MessagesToChat", "MethodNotAllowed", "NotFound", "Open", "Protocol", "ProxyError", "Read", "Record", "Refused", "Request", "RequestTimeout", "Send", "Settings", "SettingsError", "Spawn", "Start", "Store", "TooLarge", "Translated", "Unauthorized", "Unavailable", "UnsafeSettings", "UnsupportedMedia", "UpstreamError", "UpstreamFailed", "UpstreamGarbled", "UpstreamRequest", "UpstreamSaid", "UpstreamTimeout", "Vitals", "__version__", "adopt_request_id", "answer_to_chat", "answer_to_messages", "body_of", "chat_as_stream", "dialect_for", "estimate_payload", "event_of", "exchange", "fold", "messages_as_stream", "refusal", "to_chat", "to_messages", "understand"]
 
 
 def test_the_public_names_are_these_and_no_others() -> None:

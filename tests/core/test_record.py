@@ -60,18 +60,3 @@ def test_nothing_can_break_the_line_or_turn_it_around(text: str, shown: str) -> 
     noted.note(text)
     assert noted.notes[0].isprintable()
     assert len(noted.notes[0]) <= 6000
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "counted"),
-    [
-        ("/v1/messages", True),
-        ("/v1/chat/completions", True),
-        ("/v1/messages/count_tokens", True),
-        ("/v1/models", False),
-        ("/", False),
-        ("unknown", False),
-    ],
-)
-def test_requests_for_a_model_are_counted_and_the_rest_is_not(endpoint: str, counted: bool) -> None:
-    assert Record("req_1", endpoint, 0.0).counted is counted
