@@ -73,10 +73,8 @@ def upstream_credential(client: Credential | None, settings: Settings) -> Creden
         return client
     if settings.server_api_key is not None:
         return Credential(settings.server_api_key.encode())
-    raise Unauthorized(
-        "no credential for the upstream: send your key in Authorization: Bearer or x-api-key, or set SERVER_API_KEY",
-        code="missing_upstream_credential",
-    )
+    remedy = "send your key in Authorization: Bearer or x-api-key, or set" if settings.forward_client_key else "the proxy lacks its"
+    raise Unauthorized(f"no credential for the upstream: {remedy} SERVER_API_KEY", code="missing_upstream_credential")
 
 
 def header_of(credential: Credential, protocol: Protocol) -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Final
 
-from core.dialects import Dialect, Protocol, dialect_for
+from core.dialects import DIALECTS, Dialect, Protocol, dialect_for
 from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
 from core.wire.codec import plain
 from core.wire.envelope import Envelope
@@ -127,8 +127,16 @@ def route(model: str | None, *, images: bool, wire: Protocol, settings: Settings
         assert base is not None  # bases() leaves one of them
         reason = f"only base: {protocol.value}"
     upstream_model = _upstream_model(name, images=images, settings=settings)
-    find = _dialect_for if len(upstream_model) <= _REMEMBERED_NAME else dialect_for
-    return Target("international", protocol, base, upstream_model, reason, find(protocol, base, upstream_model))
+    return Target("international", protocol, base, upstream_model, reason, _dialect(protocol, base, upstream_model, settings))
+
+
+def _dialect(protocol: Protocol, base: str, model: str, settings: Settings) -> Dialect:
+    """The dialect the settings name, else the one that host and model tell."""
+    named = settings.openai_upstream_dialect if protocol is Protocol.OPENAI else settings.upstream_dialect
+    if named is not None:
+        return DIALECTS[named]
+    find = _dialect_for if len(model) <= _REMEMBERED_NAME else dialect_for
+    return find(protocol, base, model)
 
 
 def _without_suffix(model: str) -> tuple[str, Protocol | None]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from core.dialects import DIALECTS
 from core.tokens import ENCODINGS
 
 #: Bases of z.ai's international service (docs.z.ai, read 2026-11-20); the coding plan's OpenAI base.
@@ -100,7 +101,7 @@ def _url(value: str) -> str:
     except ValueError:  # brackets that do not close, a port that is no number
         usable = False
     if not usable:
-        raise ValueError("expected an http:// or https:// URL")
+        raise ValueError("expected an http:// or https:// URL with a host, and with a port from 1 to 65535 if any")
     if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError("expected a URL without credentials, query or fragment")
     return value.rstrip("/")
@@ -115,6 +116,12 @@ def _json_names(value: str) -> tuple[str, ...]:
         return tuple(msgspec.json.decode(value, type=list[str]))
     except msgspec.DecodeError:
         raise ValueError('expected a JSON list of strings, such as ["glm-4.6"]') from None
+
+
+def _dialect(value: str) -> str:
+    if value not in DIALECTS:
+        raise ValueError(f"expected one of {', '.join(DIALECTS)}")
+    return value
 
 
 _SECONDS = _number(0, 86_400, float)  # a day: more is a typing error
@@ -148,6 +155,8 @@ class Settings:
     forward_client_key: bool = _setting(_switch, default=True)
     upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_ANTHROPIC}")
     openai_upstream_base: str | None = _setting(_url, None, why=f"unset: {ZAI_OPENAI}")
+    upstream_dialect: str | None = _setting(_dialect, None, why="unset: by the host of UPSTREAM_BASE and the model")
+    openai_upstream_dialect: str | None = _setting(_dialect, None, why="unset: by the host of OPENAI_UPSTREAM_BASE and the model")
     text_endpoint_preference: str = _setting(_one_of(*PREFERENCES), "auto")
     openai_models_list_json: tuple[str, ...] = _setting(_json_names, (), why="unset: the text model, plain and with both suffixes")
     autotext_model: str = _setting(_text, "glm-4.6")
@@ -198,12 +207,27 @@ class Settings:
 
     def check(self) -> None:
         """Raises ``UnsafeSettings`` for a server key that anyone on the network could spend."""
-        if self.server_api_key and not self.proxy_api_key and not self.allow_open_relay and not is_loopback(self.host):
+        if self.demo or self.proxy_api_key or self.allow_open_relay:
+            return
+        if self.server_api_key and not is_loopback(self.host):
             problem = (
                 f"SERVER_API_KEY is set and HOST is {self.host}: anyone who reaches this address could spend the key. "
                 "Set PROXY_API_KEY, or bind to 127.0.0.1, or set ALLOW_OPEN_RELAY=true if that is what you want."
             )
             raise UnsafeSettings([problem])
+
+    def warnings(self) -> list[str]:
+        """What is legal, and probably not meant."""
+        found = []
+        if not self.forward_client_key and self.server_api_key is None:
+            found.append("FORWARD_CLIENT_KEY is false and SERVER_API_KEY is not set: every request will be refused with 401")
+        if self.server_api_key and self.allow_open_relay and not self.proxy_api_key and not is_loopback(self.host):
+            found.append(f"ALLOW_OPEN_RELAY: whoever reaches {self.host} spends SERVER_API_KEY")
+        for name, base in (("UPSTREAM_BASE", self.upstream_base), ("OPENAI_UPSTREAM_BASE", self.openai_upstream_base)):
+            parts = urllib.parse.urlsplit(base or "")
+            if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+                found.append(f"{name} is plain http: keys and prompts travel in clear")
+        return found
 
 
 def _masked(secret: str) -> str:

@@ -52,7 +52,7 @@ async def _serve(configuration: config.Configuration, settings: Settings) -> int
             configuration = configuration.with_demo_upstream(await tasks.start(simulator.serve))
             settings = Settings.from_mapping(configuration.mapping)
         pool = PoolLimits(settings.http_pool_maxsize, settings.http_keepalive_connections, settings.http_keepalive_seconds)
-        server = server_of(settings, Upstream(pool, configuration.proxies), partial(_announce, configuration.demo))
+        server = server_of(settings, Upstream(pool, configuration.proxies), partial(_announce, configuration.demo, settings.warnings()))
         try:
             code = await server.run()
         except AddressUnavailable as error:
@@ -78,7 +78,7 @@ def server_of(settings: Settings, upstream: Upstream, announce: Callable[[Sequen
     return Server(service, upstream, limits, settings.host, settings.port, settings.drain_timeout, partial(announce, gateway.targets()))
 
 
-def _announce(demo: bool, targets: Sequence[str], url: str) -> None:
+def _announce(demo: bool, warnings: Sequence[str], targets: Sequence[str], url: str) -> None:
     lines = [f"anthropic-proxy listens on {url}"]
     if demo:
         lines += [
@@ -87,6 +87,7 @@ def _announce(demo: bool, targets: Sequence[str], url: str) -> None:
         ]
     else:
         lines += [f"  upstream: {target}" for target in targets]
+    lines += [f"  warning: {warning}" for warning in warnings]
     _say(sys.stdout, *lines)
 
 

@@ -349,7 +349,9 @@ class ClientConnection:
     async def _refuse(self, error: ProxyError) -> None:
         """Answer without an exchange, and part."""
         http, service = self._http, self._listener.service
-        head, body = service.refuse(http.target, http.headers, error, self._id or service.identify(http.headers, _fresh_id()))
+        identity = self._id or service.identify(http.headers, _fresh_id())
+        head, body = service.refuse(http.target, http.headers, error, identity)
+        logger.info("%s status=%d code=%s error=%r", identity, head.status, error.code, error.message)
         self._last, self._head, self._deaf = True, head, True
         self._unsent.clear()
         try:

@@ -115,6 +115,8 @@ class Conversation:
             assert isinstance(last, messages.Text)  # an answer that ends in a call is followed by its result
             last.text = last.text.rstrip()  # 400 "final assistant content cannot end with trailing whitespace"
         turns = [messages.Turn(turn.role, _collapsed([*turn.thoughts, *turn.blocks])) for turn in self._turns]
+        if not turns and self._spoke:
+            raise refuse("messages", "nothing is left to send: no message but those of the system says anything")
         if not turns or turns[0].role == "assistant":
             turns.insert(0, messages.Turn("user", NEUTRAL_TURN))
             self.losses.drop(
@@ -125,6 +127,7 @@ class Conversation:
     # ------------------------------------------------------------------ turns
 
     def add_turns(self, turns: list[chat.Turn]) -> None:
+        self._spoke = any(turn.role not in ("system", "developer") for turn in turns)
         """Add the messages of a request. Raises ``BadRequest`` for what cannot be left out without changing what is said."""
         for index, turn in enumerate(turns):
             path = f"messages[{index}]"
@@ -231,7 +234,7 @@ class Conversation:
         image = part_to_image(part, path)
         if image.source.url is not None and not self.dialect.image_urls:
             raise refuse(f"{path}.image_url.url", f"this upstream ({self.dialect.name}) fetches no images; expected a data: URI")
-        if part.image_url.detail not in (None, "auto"):
+        if isinstance(part.image_url, chat.ImageUrl) and part.image_url.detail not in (None, "auto"):
             self.losses.drop(f"{path}.image_url.detail", "detail", "Messages has one way to look at an image")
         image.cache_control = self._mark_of(part)
         return image
@@ -372,8 +375,10 @@ class Conversation:
                 self._append("user", blocks)
 
 
-def parsed_arguments(arguments: str | None) -> Raw:
+def parsed_arguments(arguments: str | dict[str, Raw] | None) -> Raw:
     """The arguments of a call as an input object, byte for byte; none as ``{}``; what is no JSON object as text under ``_raw``."""
+    if isinstance(arguments, dict):
+        return Raw(encode(arguments))
     if not arguments or arguments.isspace():
         return Raw(b"{}")
     data = arguments.encode()

@@ -47,8 +47,8 @@ _IMPLIED: Final = {
 }
 #: Business codes of z.ai that mean one status whatever they come with (docs.z.ai, error codes, read 2026-11-20).
 _ZAI_STATUS: Final = {"1302": 429, "1305": 429, "1210": 400, "1214": 400}
-#: The same, only where the status says nothing: the balance is used up, the prompt is too long.
-_ZAI_IMPLIED: Final = {"1113": 402, "1261": 400}
+#: The same, only where the status says nothing: the balance is used up, there is no such model, the prompt is too long.
+_ZAI_IMPLIED: Final = {"1113": 402, "1211": 404, "1261": 400}
 #: Codes of an account without money, whatever the status.
 _NO_MONEY: Final = ("insufficient_quota", "1113")
 

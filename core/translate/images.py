@@ -45,8 +45,13 @@ def _source_to_url(source: messages.Source, path: str, dialect: Dialect) -> str:
 
 def part_to_image(part: chat.ImagePart, path: str) -> messages.Image | messages.Document:
     """An ``image_url`` part as an image block (or a document, for a PDF in a data URI). ``detail`` has no place there."""
-    source = _url_to_source(part.image_url.url, f"{path}.image_url.url")
+    source = _url_to_source(url_of(part), f"{path}.image_url.url")
     return messages.Document(source) if source.media_type == PDF else messages.Image(source)
+
+
+def url_of(part: chat.ImagePart) -> str:
+    """The URL of an ``image_url`` part."""
+    return part.image_url if isinstance(part.image_url, str) else part.image_url.url
 
 
 def _url_to_source(url: str, path: str) -> messages.Source:

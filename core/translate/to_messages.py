@@ -105,7 +105,7 @@ def lift(
     conversation = Conversation(dialect, names, losses)
     conversation.add_turns(request.messages)
     lifted = messages.Request(model=model, messages=conversation.finished())
-    lifted.max_tokens = _limit(request, default_max_tokens)
+    lifted.max_tokens = _limit(request, default_max_tokens, losses)
     lifted.system = conversation.system_prompt()
     told, custom = tools_to_messages(request, names, losses)
     lifted.tool_choice, told = choice_to_messages(request, told, names)
@@ -154,8 +154,14 @@ def _drop_top_level(request: chat.Request, losses: Losses) -> None:
             )
 
 
-def _limit(request: chat.Request, default: int) -> int:
-    return next((asked for asked in (request.max_completion_tokens, request.max_tokens) if asked is not None and asked > 0), default)
+def _limit(request: chat.Request, default: int, losses: Losses) -> int:
+    for name in ("max_completion_tokens", "max_tokens"):
+        asked: int | None = getattr(request, name)
+        if asked is not None and asked > 0:
+            return asked
+        if asked is not None:
+            losses.drop(name, name, f"expected 1 or more, found {asked}; {default} was sent")
+    return default
 
 
 def _sampling(request: chat.Request, lifted: messages.Request, dialect: Dialect, losses: Losses) -> None:

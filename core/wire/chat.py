@@ -41,7 +41,7 @@ class TextPart(Closed, tag="text"):
 
 
 class ImagePart(Closed, tag="image_url"):
-    image_url: ImageUrl
+    image_url: ImageUrl | str  # the bare URL is no part of the protocol; some clients send it
     cache_control: CacheControl | None = None
     prompt_cache_breakpoint: CacheBreakpoint | None = None
 
@@ -82,7 +82,7 @@ Content: TypeAlias = str | list[Part] | None
 
 class FunctionCall(Closed):
     name: str
-    arguments: str | None = None
+    arguments: str | dict[str, Raw] | None = None  # an object is no part of the protocol; what echoes Ollama's answers sends one
 
 
 class CustomCall(Closed):

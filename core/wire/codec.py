@@ -36,6 +36,8 @@ _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<found>[^`]+)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _INVALID = re.compile(r"Invalid value (?P<value>.+)", re.DOTALL)
+#: A surrogate pair, any other escape of four digits, or an escape of one character (which is passed over, so that no ``\\\\u`` misleads).
+_ESCAPE: Final = re.compile(rb"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\.", re.DOTALL)
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -67,8 +69,21 @@ def given(raw: Raw) -> bool:
 
 
 def compact(raw: Raw | bytes) -> bytes:
-    """The same JSON without white space between its tokens; strings, numbers and the order of members are untouched."""
-    return msgspec.json.format(bytes(raw), indent=-1)
+    """The same JSON without white space between its tokens, and with letters for the escapes of letters.
+
+    Numbers, the order of members, and escapes that JSON needs are untouched: a model is to read é and not what a library made of it.
+    """
+    tight = msgspec.json.format(bytes(raw), indent=-1)
+    return _ESCAPE.sub(_letter, tight) if b"\\u" in tight else tight
+
+
+def _letter(escape: re.Match[bytes]) -> bytes:
+    """The letter of one escape. ASCII stays escaped: some of it must be. Half a surrogate pair does not get as far as here."""
+    high, low, code = escape.groups()
+    if high is not None:
+        return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF)).encode()
+    letter = int(code, 16) if code is not None else 0
+    return chr(letter).encode() if letter > 0x7F else escape[0]
 
 
 def text_of(raw: Raw | bytes) -> str:

@@ -4,11 +4,87 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import FunctionType
 
 import core
 
-PUBLIC = ["AnswerContext", "Await", "BadRequest", "ChatRelay", "ChatToMessages", "ClientGone", "Compute", "Counter", "Counts", "DIALECTS", "Deadlines", "Decoder", "Dialect", "EFFECTS", "Effect", "Fetch", "Flow", "Forbidden", "Frame", "Gateway", "Head", "Headers", "HeadersTooLarge", "Inspect", "InternalError", "Load", "Loss", "MessagesRelay", "MessagesToChat", "MethodNotAllowed", "NotFound", "Open", "Protocol", "ProxyError", "Read", "Record", "Refused", "Request", "RequestTimeout", "Send", "Settings", "SettingsError", "Spawn", "Start", "Store", "TooLarge", "Translated", "Unauthorized", "Unavailable", "UnsafeSettings", "UnsupportedMedia", "UpstreamError", "UpstreamFailed", "UpstreamGarbled", "UpstreamRequest", "UpstreamSaid", "UpstreamTimeout", "Vitals", "__version__", "adopt_request_id", "answer_to_chat", "answer_to_messages", "body_of", "chat_as_stream", "dialect_for", "estimate_payload", "event_of", "exchange", "fold", "messages_as_stream", "refusal", "to_chat", "to_messages", "understand"]
+PUBLIC = [
+    "AnswerContext",
+    "Await",
+    "BadRequest",
+    "ChatRelay",
+    "ChatToMessages",
+    "ClientGone",
+    "Compute",
+    "Counter",
+    "Counts",
+    "DIALECTS",
+    "Deadlines",
+    "Decoder",
+    "Dialect",
+    "EFFECTS",
+    "Effect",
+    "Fetch",
+    "Flow",
+    "Forbidden",
+    "Frame",
+    "Gateway",
+    "Head",
+    "Headers",
+    "HeadersTooLarge",
+    "Inspect",
+    "InternalError",
+    "Load",
+    "Loss",
+    "MessagesRelay",
+    "MessagesToChat",
+    "MethodNotAllowed",
+    "NotFound",
+    "Open",
+    "Protocol",
+    "ProxyError",
+    "Read",
+    "Record",
+    "Refused",
+    "Request",
+    "RequestTimeout",
+    "Send",
+    "Settings",
+    "SettingsError",
+    "Spawn",
+    "Start",
+    "Store",
+    "TooLarge",
+    "Translated",
+    "Unauthorized",
+    "Unavailable",
+    "UnsafeSettings",
+    "UnsupportedMedia",
+    "UpstreamError",
+    "UpstreamFailed",
+    "UpstreamGarbled",
+    "UpstreamRequest",
+    "UpstreamSaid",
+    "UpstreamTimeout",
+    "Vitals",
+    "__version__",
+    "adopt_request_id",
+    "answer_to_chat",
+    "answer_to_messages",
+    "body_of",
+    "chat_as_stream",
+    "dialect_for",
+    "estimate_payload",
+    "event_of",
+    "exchange",
+    "fold",
+    "messages_as_stream",
+    "refusal",
+    "to_chat",
+    "to_messages",
+    "understand",
+]
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
@@ -32,5 +108,4 @@ def test_the_core_brings_no_event_loop_and_no_network() -> None:
 
 
 def test_the_version_is_the_one_of_the_package() -> None:
-    with open("pyproject.toml", "rb") as file:
-        assert f'version = "{core.__version__}"'.encode() in file.read()
+    assert f'version = "{core.__version__}"' in (Path(__file__).parents[2] / "pyproject.toml").read_text()

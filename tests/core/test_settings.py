@@ -89,6 +89,7 @@ def test_a_value_is_understood(name: str, text: str, value: object) -> None:
         ("UPSTREAM_BASE", "http://x\r\ny", "expected an http:// or https:// URL"),
         ("UPSTREAM_BASE", "http://gr\xfc\xdfe", "expected an http:// or https:// URL"),
         ("OPENAI_UPSTREAM_BASE", "http://x/?a=b", "expected a URL without credentials, query or fragment"),
+        ("UPSTREAM_DIALECT", "klingon", "expected one of generic, glm"),
         ("OPENAI_UPSTREAM_BASE", "http://x/#a", "expected a URL without credentials, query or fragment"),
         ("ANTHROPIC_VERSION", "2023\r\nx: y", "expected visible ASCII characters without spaces"),
     ],
@@ -176,6 +177,8 @@ EFFECTS: dict[str, Callable[[], bool]] = {
     "FORWARD_CLIENT_KEY": lambda: _upstream(towards(CHAT, SERVER_API_KEY=SERVER_KEY, FORWARD_CLIENT_KEY="no")).upstream_header("authorization") == [f"Bearer {SERVER_KEY}"],
     "UPSTREAM_BASE": lambda: tell(request("/v1/messages", question()), [plain(MESSAGES)], at=gateway(UPSTREAM_BASE="http://x/y")).world.opened[0].url == "http://x/y/v1/messages",
     "OPENAI_UPSTREAM_BASE": lambda: _upstream(towards(CHAT, OPENAI_UPSTREAM_BASE="http://x/y")).world.opened[0].url == "http://x/y/v1/chat/completions",
+    "UPSTREAM_DIALECT": lambda: tell(request("/v1/chat/completions", question(temperature=0.5)), [plain(MESSAGES)], at=towards(MESSAGES, UPSTREAM_DIALECT="anthropic")).header("x-proxy-dropped") == "temperature",
+    "OPENAI_UPSTREAM_DIALECT": lambda: "thinking" not in _upstream(towards(CHAT, OPENAI_UPSTREAM_DIALECT="vllm")).upstream,
     "TEXT_ENDPOINT_PREFERENCE": lambda: _upstream(gateway(TEXT_ENDPOINT_PREFERENCE="openai")).header("x-proxy-route") == "preference: openai",
     "OPENAI_MODELS_LIST_JSON": lambda: [item["id"] for item in tell(request("/v1/models", method="GET"), at=gateway(OPENAI_MODELS_LIST_JSON='["b","a"]')).json["data"]] == ["b", "a"],
     "AUTOTEXT_MODEL": lambda: _upstream(towards(CHAT, AUTOTEXT_MODEL="mine"), model="").upstream["model"] == "mine",
@@ -218,3 +221,24 @@ def test_the_deadlines_of_a_plain_answer_are_one_for_the_whole_of_it() -> None:
         told = tell(request("/v1/messages", question(stream)), [(streamed if stream else plain)(MESSAGES)], at=gateway())
         (opened,) = [effect for effect in told.world.performed if isinstance(effect, Open)]
         assert opened.deadlines == (gateway().stream_deadlines if stream else gateway().plain_deadlines)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "word"),
+    [
+        ({"FORWARD_CLIENT_KEY": "no"}, "SERVER_API_KEY is not set"),
+        ({"SERVER_API_KEY": "k", "HOST": "0.0.0.0", "ALLOW_OPEN_RELAY": "yes"}, "ALLOW_OPEN_RELAY"),
+        ({"UPSTREAM_BASE": "http://models.example"}, "UPSTREAM_BASE is plain http"),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_of(mapping: dict[str, str], word: str) -> None:
+    (warning,) = Settings.from_mapping(mapping).warnings()
+    assert word in warning
+
+
+def test_usual_settings_draw_no_warning() -> None:
+    assert Settings.from_mapping({"OPENAI_UPSTREAM_BASE": "http://127.0.0.1:8000/v1", "SERVER_API_KEY": "k"}).warnings() == []
+
+
+def test_a_demonstration_has_no_key_to_protect() -> None:
+    assert Settings.from_mapping({"HOST": "0.0.0.0", "SERVER_API_KEY": "demo", "DEMO": "true"}).demo is True

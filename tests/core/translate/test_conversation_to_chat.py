@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.translate.conversation_to_chat import NO_RESULT, ORPHAN
+from core.wire.codec import compact
 from tests.core.translate.lowering import (
     HELLO,
     Json,
@@ -376,7 +377,7 @@ def test_input_may_be_nested_as_deep_as_a_body(levels: int, fits: bool) -> None:
         assert "at most 128 levels" in refused(asked).message
 
 
-def test_arguments_are_compact_and_otherwise_byte_identical() -> None:
+def test_arguments_are_compact_with_letters_for_escapes_and_otherwise_byte_identical() -> None:
     written = '{ "z" : 1, "a":[ 1.50 , 1e400, 123456789012345678901234567890, -0.0 ],\n"é→🎈":"\\u00e9 \\ud83d\\ude00 a : b", "z" : {} }'
     body = (
         '{"max_tokens":9,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":['
@@ -384,7 +385,7 @@ def test_arguments_are_compact_and_otherwise_byte_identical() -> None:
         '{"role":"user","content":[{"type":"tool_result","tool_use_id":"c1","content":"y"}]}]}'
     )  # fmt: skip
     found = json.loads(translate(body.encode()).body)["messages"][1]["tool_calls"][0]["function"]["arguments"]
-    assert found == '{"z":1,"a":[1.50,1e400,123456789012345678901234567890,-0.0],"é→🎈":"\\u00e9 \\ud83d\\ude00 a : b","z":{}}'
+    assert found == '{"z":1,"a":[1.50,1e400,123456789012345678901234567890,-0.0],"é→🎈":"é 😀 a : b","z":{}}'
 
 
 def test_long_ids_are_mapped_the_same_way_at_call_and_result() -> None:
@@ -477,3 +478,8 @@ def test_citations_are_lost_but_reported() -> None:
     found, losses = lossy({"messages": [user(cited), assistant(cited, text("b", citations=None)), ASKED]})
     assert found["messages"] == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "ab"}, ASKED]
     assert losses == [(f"messages[{number}].content[0].citations", "citations") for number in (0, 1)]
+
+
+def test_escapes_that_are_no_letters_stay() -> None:
+    written = rb'{"a": "\u0041 \\u00e9 \ud83d\ude00 \n \u0000 \u00e9"}'
+    assert compact(written) == rb'{"a":"\u0041 \\u00e9 ' + "😀".encode() + rb" \n \u0000 " + "é".encode() + b'"}'

@@ -150,7 +150,6 @@ def test_turns_alternate_and_hold_no_blank_text(messages: list[Json], expected: 
     [
         pytest.param([assistant("a"), user("b")], [user(NEUTRAL_TURN), assistant("a"), user("b")], id="an assistant first"),
         pytest.param([system("s")], [user(NEUTRAL_TURN)], id="nothing but a system prompt"),
-        pytest.param([user(" ")], [user(NEUTRAL_TURN)], id="nothing but blanks"),
     ],
 )
 def test_a_conversation_that_no_user_begins_is_given_a_neutral_turn(messages: list[Json], expected: list[Json]) -> None:
@@ -263,7 +262,10 @@ def test_files_become_documents(file: Json, block: Json) -> None:
         pytest.param(user(5), "messages[0].content", id="content of a wrong type"),
         pytest.param(user([{"type": "text", "text": 5}]), "messages[0].content[0].text", id="text of a wrong type"),
         pytest.param(user([{"text": "a"}]), "messages[0].content[0].type", id="a part without a type"),
-        pytest.param(assistant(tool_calls=[{"function": {"name": "f", "arguments": {}}}]), "messages[0].tool_calls[0].function.arguments", id="arguments that are no text"),
+        pytest.param(assistant(tool_calls=[{"function": {"name": "f", "arguments": [1]}}]), "messages[0].tool_calls[0].function.arguments", id="arguments that are no text"),
+        pytest.param(user(" "), "messages", id="nothing but blanks"),
+        pytest.param(user([{"type": "holo"}]), "messages", id="nothing that is known"),
+        pytest.param(assistant(None), "messages", id="an answer that says nothing"),
         pytest.param({"content": "a"}, "messages[0].role", id="no role"),
     ],
 )  # fmt: skip

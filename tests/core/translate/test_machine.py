@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimeout
-from core.translate.machine import Machine
+from core.translate.machine import Machine, State
 from core.translate.relay import MessagesRelay
 from core.translate.relay_chat import ChatRelay
 from core.translate.stream_to_chat import MessagesToChat
@@ -53,7 +53,7 @@ def test_a_stream_that_broke_ends_in_one_error(kind: type[Machine]) -> None:
     assert [is_error(one) for one in out] == [False] * (len(out) - 1) + [True]
     assert "silent" in out[-1]["error"]["message"]
     assert isinstance(machine.error, UpstreamTimeout)
-    assert machine.finished
+    assert (machine.finished, machine.state) == (True, State.ENDED)
 
 
 @for_all_machines
@@ -76,6 +76,15 @@ def test_a_last_frame_without_its_blank_line_counts(kind: type[Machine]) -> None
     machine, out = run(kind, STREAMS[kind].rstrip(b"\n"))
     assert machine.error is None
     assert out == run(kind, STREAMS[kind])[1]
+
+
+@for_all_machines
+def test_a_reason_in_a_last_frame_without_its_blank_line_counts(kind: type[Machine]) -> None:
+    stream = STREAMS[kind]
+    reason = stream.index(b'"stop"' if b'"stop"' in stream else b'"end_turn"')
+    machine, out = run(kind, stream[: stream.index(b"\n\n", reason)])
+    assert machine.error is None
+    assert out == run(kind, stream)[1]
 
 
 @for_all_machines

@@ -71,6 +71,7 @@ UNTOUCHED: dict[str, list[Event]] = {
         {"type": "message_start", "message": {**start()["message"], "usage": {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": None}}},
         *text(0, "Hi"), end("end_turn", output_tokens=2), STOP,
     ],
+    "two calls": [start(input_tokens=3), *tool(0, '{"a"', ":1}"), *tool(1, '{"b"', ":2}", id="c2"), *ending("tool_use", input_tokens=3)],
     "a call cut by the length": [start(input_tokens=3), *tool(0, '{"a'), *ending("max_tokens", input_tokens=3)],
 }  # fmt: skip
 
@@ -205,6 +206,12 @@ def test_what_had_no_place_is_counted() -> None:
         ),
     )
     assert machine.skipped == 5
+
+
+def test_pieces_of_another_call_are_counted() -> None:
+    other = [piece(1, "input_json_delta", partial_json="x"), piece(0, "input_json_delta"), closed(1)]
+    machine, _ = run(MessagesRelay, frames(start(), tool(0)[0], *other, closed(0), *ending("tool_use")))
+    assert machine.skipped == 3
 
 
 # ---------------------------------------------------------------------------------------------------- usage

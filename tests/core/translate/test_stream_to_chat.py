@@ -8,7 +8,23 @@ import pytest
 
 from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled, UpstreamSaid
 from core.translate.stream_to_chat import MessagesToChat
-from tests.core.translate.streaming import DONE, Event, closed, ending, frame, frames, opened, piece, run, start, text, thinking, tool
+from tests.core.translate.streaming import (
+    CONTEXT,
+    DONE,
+    Event,
+    closed,
+    ending,
+    frame,
+    frames,
+    opened,
+    parsed,
+    piece,
+    run,
+    start,
+    text,
+    thinking,
+    tool,
+)
 
 ARGS = '{"a":1}'
 PING = {"type": "ping"}
@@ -111,6 +127,10 @@ ROWS: dict[str, tuple[list[Any], list[Any]]] = {
         [{"type": "message_start", "message": {"content": [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "c1", "name": "read", "input": {"a": 1}}], "stop_reason": "tool_use"}}, STOP],
         [{"content": "Hi"}, began(0), arguments(0, ARGS), "tool_calls", DONE],
     ),
+    "a whole answer in message_start, its call first": (
+        [{"type": "message_start", "message": {"content": [{"type": "tool_use", "id": "c1", "name": "read", "input": {"a": 1}}, {"type": "text", "text": "Hi"}], "stop_reason": "tool_use"}}, STOP],
+        [began(0), arguments(0, ARGS), {"content": "Hi"}, "tool_calls", DONE],
+    ),
     "the end of the body behind a reason": ([start(), *text(0, "Hi"), end("end_turn")], [{"content": "Hi"}, "stop", DONE]),
     "message_stop without a reason": ([start(), *text(0, "Hi"), STOP], [{"content": "Hi"}, "stop", DONE]),
     "message_stop without a reason behind a call": ([start(), *tool(0, ARGS), STOP], [began(0), arguments(0, ARGS), "tool_calls", DONE]),
@@ -202,6 +222,16 @@ def test_the_tool_that_stands_for_a_schema_is_the_text() -> None:
     assert said(out) == [ROLE, {"content": "{}"}, began(0), arguments(0, ARGS), "tool_calls", DONE]
 
 
+def test_a_schema_is_an_answer_even_where_another_frame_was_lost() -> None:
+    machine, out = run(MessagesToChat, frames("{", start(), *tool(0, ARGS, name="json"), *ending("tool_use")), schema_tool="json")
+    assert (machine.error, said(out)[1]) == (None, {"content": ARGS})
+
+
+def test_a_block_is_said_to_its_end_as_soon_as_it_stops() -> None:
+    machine = MessagesToChat(CONTEXT)
+    assert said(parsed(machine.feed(frames(start(), *tool(0))))) == [ROLE, began(0), arguments(0, "{}")]
+
+
 def test_hidden_thinking_leaves_no_trace() -> None:
     events = [start(), *thinking(0, "hm", signature="s"), opened(1, "redacted_thinking", data="x"), closed(1), *text(2, "Hi"), *ending()]
     _, out = run(MessagesToChat, frames(*events), show_thinking=False)
@@ -286,6 +316,13 @@ def test_a_failure_later_ends_in_one_error_frame(events: list[Any], before: list
     assert said(out[:-1]) == [ROLE, *before]
     assert message in out[-1]["error"]["message"]
     assert machine.error is not None
+
+
+def test_what_is_hidden_is_not_counted_as_lost() -> None:
+    search = [opened(0, "server_tool_use", id="s", name="web_search", input={}), piece(0, "input_json_delta", partial_json="{}"), closed(0)]
+    cited = [*text(1, "Hi")[:-1], piece(1, "citations_delta", citation={}), piece(1, "input_json_delta", partial_json=""), closed(1)]
+    machine, _ = run(MessagesToChat, frames(start(), *search, *cited, {"type": "weather"}, DONE, *ending()))
+    assert machine.skipped == 0
 
 
 def test_pieces_that_had_no_place_are_counted() -> None:

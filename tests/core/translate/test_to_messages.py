@@ -67,14 +67,25 @@ def test_the_least_request_has_a_limit_all_the_same() -> None:
         ({"max_completion_tokens": 6}, 6),
         ({"max_completion_tokens": 6, "max_tokens": 5}, 6),
         ({"max_completion_tokens": None, "max_tokens": 5}, 5),
-        ({"max_completion_tokens": 0, "max_tokens": 5}, 5),
-        ({"max_tokens": 0}, 9000),
-        ({"max_tokens": -1}, 9000),
         ({"max_tokens": None}, 9000),
     ],
 )
-def test_the_limit_is_the_first_above_nothing(given: Json, limit: int) -> None:
+def test_the_limit_is_the_first_that_is_given(given: Json, limit: int) -> None:
     assert lifted(given)["max_tokens"] == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "limit", "lost"),
+    [
+        ({"max_completion_tokens": 0, "max_tokens": 5}, 5, "max_completion_tokens"),
+        ({"max_tokens": 0}, 9000, "max_tokens"),
+        ({"max_tokens": -1}, 9000, "max_tokens"),
+    ],
+)
+def test_a_limit_of_nothing_is_none_and_reported(given: Json, limit: int, lost: str) -> None:
+    made, losses = lossy(given)
+    assert made["max_tokens"] == limit
+    assert losses == [(lost, lost)]
 
 
 # ------------------------------------------------------------------------------------------------- sampling
