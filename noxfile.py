@@ -1,4 +1,4 @@
-"""What a contributor and the CI run. ``nox`` alone: lint, types, tests; ``nox -l`` lists the rest."""
+"""What a contributor and the CI run. ``nox`` alone: lint, types, tests, e2e; ``nox -l`` lists the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.5.1"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "e2e"]
 # virtualenv comes with nox and, unlike venv, works where Debian has left ensurepip out.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
@@ -49,7 +49,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything fast. Arguments go to pytest."""
     install(session, *TEST, project=".[uvloop]")
-    session.run("pytest", "--ignore=tests/peers", "-m", "not long", *session.posargs)
+    session.run("pytest", "--ignore=tests/peers", "--ignore=tests/e2e", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """The whole server over the simulated upstream, on both event loops."""
+    install(session, *TEST, project=".[uvloop]")
+    session.run("pytest", "tests/e2e", *session.posargs)
 
 
 @nox.session

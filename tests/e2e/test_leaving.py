@@ -40,6 +40,8 @@ def test_a_client_that_leaves_a_kept_alive_stream_ends_the_upstream_request(impa
         received = b""
         while received.count(b"ping" if wire == "anthropic" else b"keep-alive") < 3:
             received += connection.recv(4096)
+        # The proxy pings whether or not the upstream has accepted its connection: only what it has accepted can be seen to close.
+        assert impatient.simulator.wait_until(lambda simulator: len(simulator.requests) == 1, PATIENCE)
         opened = impatient.simulator.connections_open
     assert impatient.record().status == 499
     assert impatient.simulator.wait_until(lambda simulator: simulator.connections_open < opened, PATIENCE)
