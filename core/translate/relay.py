@@ -225,10 +225,10 @@ class MessagesRelay(MessagesReader):
             return  # usage alone: it is said with the stop_reason
         if event.delta.stop_reason in stops.FAILURES:
             raise UpstreamFailed(f'the upstream broke off its answer (stop_reason "{event.delta.stop_reason}")')
-        self._begin()
-        self._stop_block()
         self._check_input(cut=event.delta.stop_reason in stops.CUTTING)
         self._check_calls(event.delta.stop_reason, called=self._called)
+        self._begin()
+        self._stop_block()
         if changes := self._mended_end(event, event.delta.stop_reason, frame):
             self._say("message_delta", encode({**members(frame.data), **changes}))
         else:

@@ -203,10 +203,10 @@ class MessagesToChat(MessagesReader):
         """The chunk with finish_reason."""
         if self._stop in stops.FAILURES:
             raise UpstreamFailed(f'the upstream broke off its answer (stop_reason "{self._stop}")')
-        self._begin()
         self._close_block()
         self._check_arguments(cut=self._stop in stops.CUTTING)
         self._check_calls(self._stop, called=self._calls > 0 or self._schemas > 0)
+        self._begin()
         if details is not None and details.explanation and self._stop == "refusal":
             self._say(b'{"refusal":%b}' % encode(details.explanation))
         reason = stops.finish_reason(self._stop, calls=self._calls > 0)

@@ -302,6 +302,7 @@ FAILURES: dict[str, tuple[list[Any], type[UpstreamError]]] = {
     ),
     "a ping and the end": ([{"type": "ping"}], UpstreamFailed),
     "message_stop and nothing else": ([STOP], UpstreamGarbled),
+    "a call that could not be read, and the reason": (["{", end("tool_use")], UpstreamGarbled),
     "a call without a name": ([opened(0, "tool_use", id="c1", input={})], UpstreamGarbled),
 }
 

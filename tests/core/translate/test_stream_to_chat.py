@@ -128,8 +128,8 @@ ROWS: dict[str, tuple[list[Any], list[Any]]] = {
         [{"content": "Hi"}, began(0), arguments(0, ARGS), "tool_calls", DONE],
     ),
     "a whole answer in message_start, its call first": (
-        [{"type": "message_start", "message": {"content": [{"type": "tool_use", "id": "c1", "name": "read", "input": {"a": 1}}, {"type": "text", "text": "Hi"}], "stop_reason": "tool_use"}}, STOP],
-        [began(0), arguments(0, ARGS), {"content": "Hi"}, "tool_calls", DONE],
+        [{"type": "message_start", "message": {"content": [{"type": "tool_use", "id": "c1", "name": "read", "input": {"a": 1}}, {"type": "text", "text": "Hi"}], "stop_reason": "max_tokens"}}],
+        [began(0), arguments(0, ARGS), {"content": "Hi"}, "length", DONE],
     ),
     "the end of the body behind a reason": ([start(), *text(0, "Hi"), end("end_turn")], [{"content": "Hi"}, "stop", DONE]),
     "message_stop without a reason": ([start(), *text(0, "Hi"), STOP], [{"content": "Hi"}, "stop", DONE]),
@@ -285,6 +285,7 @@ FAILURES: dict[str, tuple[list[Any], type[UpstreamError]]] = {
     "an error of another wire": ([{"error": {"message": "busy"}}], UpstreamSaid),
     "an error as text": ([{"type": "error", "error": "busy"}], UpstreamSaid),
     "message_stop and nothing else": ([STOP], UpstreamGarbled),
+    "a call that could not be read, and the reason": ([{"type": 7}, end("tool_use")], UpstreamGarbled),
     "a ping and the end": ([PING], UpstreamFailed),
 }
 

@@ -359,8 +359,8 @@ def test_what_waits_behind_a_broken_call_is_not_said() -> None:
 
 
 def test_pieces_that_had_no_place_are_counted() -> None:
-    machine, _ = run(ChatToMessages, frames("{", C1, C2, calls(call(0, "more")), calls(call(0, " ")), END, DONE))
-    assert machine.skipped == 2
+    machine, _ = run(ChatToMessages, frames("{", {"x": 1}, C1, C2, calls(call(0, "more")), calls(call(0, " ")), END, DONE))
+    assert machine.skipped == 3
 
 
 # ---------------------------------------------------------------------------------------------------- the table
