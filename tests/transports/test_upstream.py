@@ -251,7 +251,7 @@ async def test_a_head_alone_does_not_satisfy_the_first_byte_deadline_and_pings_d
 
         with pytest.raises(UpstreamTimeout, match=r"no answer within 0\.1 s") as caught:
             await wait_on()
-        assert silences == [None] * 3
+        assert set(silences) == {None}  # how many fit in depends on the machine; that there were some does not
         assert caught.value.phase == "body"
         await call.release()
 
