@@ -12,6 +12,7 @@ from tests.core.translate.lifting import (
     assistant,
     call,
     image,
+    lifted,
     lossy,
     picture,
     result,
@@ -250,3 +251,16 @@ def test_ten_thousand_calls_of_one_id_get_their_results_in_order() -> None:
     made = turns([*HELLO, assistant(tool_calls=[call("a") for _ in many]), *(tool("a", str(number)) for number in many)])
     assert [block["content"] for block in made[2]["content"]] == [str(number) for number in many]
     assert [block["tool_use_id"] for block in made[2]["content"]] == [block["id"] for block in made[1]["content"]]
+
+
+def test_arguments_that_are_an_object_are_the_input() -> None:
+    call_ = {"id": "a", "type": "function", "function": {"name": "f", "arguments": {"z": 1.50, "a": []}}}
+    found = lifted(
+        {"messages": [user("q"), {"role": "assistant", "tool_calls": [call_]}, {"role": "tool", "tool_call_id": "a", "content": "r"}]}
+    )
+    assert found["messages"][1]["content"] == [{"type": "tool_use", "id": "a", "name": "f", "input": {"z": 1.50, "a": []}}]
+
+
+def test_a_picture_whose_url_stands_bare_is_a_picture() -> None:
+    found = lifted({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://example.com/a.png"}]}]})
+    assert found["messages"][0]["content"] == [{"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}]
