@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -74,7 +74,7 @@ class Envelope:
             raise BadRequest(f"{what}: a number with more than {MAX_DIGITS} digits", code="invalid_json")
         envelope = cls(body, members)
         if max_depth is not None:
-            envelope.check(max_depth, what=what)
+            envelope._check_depths(members, max_depth, what)
         return envelope
 
     def check(self, max_depth: int, *, what: str = "body", but: str = "") -> None:
@@ -83,19 +83,25 @@ class Envelope:
         That one can wait for ``check_member``, or is decoded into types, which have a depth of their own and take UTF-8 only.
         Raises ``BadRequest`` (``invalid_json``): not UTF-8; nested deeper than ``max_depth``.
         """
-        for name in self.members:
-            if name != but:
-                self.check_member(name, max_depth, what=what)
-        if _may_hide(max_depth - 1, len(self.body), self.members) and _deeper_than_exactly(max_depth, self.body):
-            raise BadRequest(f"{what}: {_too_deep(max_depth)}", code="invalid_json")
+        names = [name for name in self.members if name != but]
+        for name in names:
+            _check_text(bytes(self.members[name]), _member(what, name))
+        self._check_depths(names, max_depth, what)
 
     def check_member(self, name: str, max_depth: int, *, what: str = "body") -> None:
         """``check`` of one member."""
-        value = self.members[name]
-        where = f"{what}: member {name[:64]!a}"
-        _check_text(bytes(value), where)
-        if _deeper_than(max_depth - 1, value):
-            raise BadRequest(f"{where}: {_too_deep(max_depth)}", code="invalid_json")
+        _check_text(bytes(self.members[name]), _member(what, name))
+        self._check_depth(name, max_depth, what)
+
+    def _check_depths(self, names: Iterable[str], max_depth: int, what: str) -> None:
+        for name in names:
+            self._check_depth(name, max_depth, what)
+        if _may_hide(max_depth - 1, len(self.body), self.members) and _deeper_than_exactly(max_depth, self.body):
+            raise BadRequest(f"{what}: {_too_deep(max_depth)}", code="invalid_json")
+
+    def _check_depth(self, name: str, max_depth: int, what: str) -> None:
+        if is_deeper_than(max_depth - 1, self.members[name]):
+            raise BadRequest(f"{_member(what, name)}: {_too_deep(max_depth)}", code="invalid_json")
 
     def get(self, name: str) -> bytes | None:
         """The member's value as JSON text, or None."""
@@ -248,12 +254,7 @@ def _has_long_number(body: bytes) -> bool:
     return False
 
 
-def is_deeper_than(levels: int, value: msgspec.Raw) -> bool:
-    """Whether a valid JSON value is nested more than ``levels`` deep."""
-    return _deeper_than(levels, value)
-
-
-def _deeper_than(levels: int, part: msgspec.Raw, cuts: int = _CUT_LEVELS) -> bool:
+def is_deeper_than(levels: int, part: msgspec.Raw, cuts: int = _CUT_LEVELS) -> bool:
     """Whether a valid JSON value is nested more than ``levels`` deep.
 
     Exact, and cheap for what clients really send: a value cannot be nested deeper than it has opening brackets (those in strings
@@ -272,11 +273,11 @@ def _deeper_than(levels: int, part: msgspec.Raw, cuts: int = _CUT_LEVELS) -> boo
     if not cuts or len(value) > _CUT_BYTES:
         return _deeper_than_exactly(levels, value)
     if value[0] == ord("["):
-        return any(_deeper_than(levels - 1, part, cuts - 1) for part in _elements(value))
+        return any(is_deeper_than(levels - 1, part, cuts - 1) for part in _elements(value))
     members = _members(value)
     if _may_hide(levels - 1, len(value), members):
         return _deeper_than_exactly(levels, value)
-    return any(_deeper_than(levels - 1, part, cuts - 1) for part in members.values())
+    return any(is_deeper_than(levels - 1, part, cuts - 1) for part in members.values())
 
 
 def _may_hide(levels: int, size: int, members: Mapping[str, msgspec.Raw]) -> bool:
@@ -334,6 +335,10 @@ def _without_escaped_quotes(text: bytes) -> bytes:
 
 _PLACE = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
 _FOREIGN = re.compile(rb"NaN|Infinity|undefined|None|True|False")
+
+
+def _member(what: str, name: str) -> str:
+    return f"{what}: member {name[:64]!a}"
 
 
 def _too_deep(max_depth: int) -> str:
