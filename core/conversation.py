@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, TypeVar, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 from typing import Protocol as Interface
 
-from msgspec import Raw
-
-from core.auth import Credential, upstream_credential
+from core.asked import Asked, understand
 from core.call import Call
-from core.dialects import Protocol, ThinkingStyle
-from core.effects import Await, Deadlines, Flow, Head, Open, Read, Send, Start, UpstreamRequest
-from core.errors import BadRequest, ProxyError, UpstreamError, UpstreamGarbled
-from core.headers import EVENT_STREAM, answer_head, upstream_headers, upstream_request_id
-from core.routing import Target, has_attached_image, has_images, upstream_url
-from core.tokens import estimate_body
-from core.translate import faults, relay, relay_chat, to_chat, to_messages
+from core.dialects import Protocol
+from core.effects import Await, Flow, Head, Open, Read, Send, Start
+from core.errors import ProxyError, UpstreamError, UpstreamGarbled
+from core.headers import EVENT_STREAM, answer_head, upstream_request_id
+from core.outbound import Plan, prepare
+from core.routing import Target
+from core.translate import faults, relay, relay_chat
 from core.translate.answers import answer_to_chat, answer_to_messages, chat_as_stream, messages_as_stream
-from core.translate.context import AnswerContext, Translated
+from core.translate.context import AnswerContext
 from core.translate.folding import fold
-from core.translate.images import holds_image
 from core.translate.stream_to_chat import MessagesToChat
 from core.translate.stream_to_messages import ChatToMessages
 from core.translate.usage import Counts
-from core.wire import chat, messages
-from core.wire.codec import ABSENT, encode, given, members, plain, read
-from core.wire.envelope import Envelope
-
-T = TypeVar("T")
 
 #: Of an error body so many bytes are read; what an upstream has to say fits.
 _ERROR_MAX: Final = 1024 * 1024
@@ -43,20 +34,8 @@ _BLANK: Final = b" \t\r\n" + _MARK
 #: How an event stream begins.
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
-#: Of the list of messages so many bytes are looked at to see whether it is one, and not empty.
-_GLANCE: Final = 1024
-
 #: Said in a stream while the upstream is silent, so that nobody on the way takes the silence for an end.
 KEEP_ALIVE: Final = {Protocol.ANTHROPIC: b'event: ping\ndata: {"type":"ping"}\n\n', Protocol.OPENAI: b": keep-alive\n\n"}
-#: Claude Code's per-request nonce inside the system prompt; it defeats the prefix cache of every upstream but Anthropic's own.
-_NONCE: Final = re.compile(rb"(x-anthropic-billing-header:[^\"\\]*?\bcch=)[0-9a-zA-Z]+")
-
-
-#: What no id of ours may hold.
-_SEEDLESS: Final = re.compile(r"[^A-Za-z0-9_-]")
-
-#: A request in types with the paths of what was unknown in it; None where it is not translated.
-_Parsed: TypeAlias = tuple[messages.Request, list[str]] | tuple[chat.Request, list[str]] | None
 
 
 class StreamMachine(Interface):
@@ -73,21 +52,9 @@ class StreamMachine(Interface):
     def abort(self, error: ProxyError) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One request, ready to be sent: where, what, and how its answer is to be read."""
-
-    target: Target
-    request: UpstreamRequest
-    credential: Credential
-    deadlines: Deadlines
-    answer: AnswerContext
-    stream: bool
-
-
 def converse(call: Call) -> Flow[None]:
     """Answer a request for a model."""
-    plan = _plan(call)
+    plan = _plan(call, understand(call))
     try:
         yield from (_stream if plan.stream else _whole)(call, plan)
     except ProxyError as error:
@@ -95,168 +62,20 @@ def converse(call: Call) -> Flow[None]:
         raise
 
 
-# ---------------------------------------------------------------------------------------------------- the request
-
-
-def _plan(call: Call) -> Plan:
-    """Read the request, choose its target, and put it into the target's words."""
-    settings, record, wire = call.gateway.settings, call.record, call.wire
-    envelope = Envelope.read(call.request.body, max_depth=None)
-    envelope.check(settings.max_json_depth, but="messages")
-    model = _member(envelope, "model", str) or ""
-    stream = bool(_member(envelope, "stream", bool))
-    _check_messages(envelope, settings.max_json_depth)
-    target, parsed = _target(call, envelope, model)
-    record.model, record.stream = model, stream
-    record.upstream_model, record.target, record.reason = target.model, f"{target.name}/{target.protocol.value}", target.reason
+def _plan(call: Call, asked: Asked) -> Plan:
+    record, target = call.record, _target(call, asked)
+    record.model, record.stream = asked.model, asked.stream
+    record.upstream_model, record.target, record.reason = target.model, target.label, target.reason
     record.note(target.line)
-    credential = upstream_credential(call.client, settings)
-    translated = _translated(call, envelope, parsed, target, model or target.model)
-    record.losses = translated.losses
-    for loss in translated.losses:
-        record.note(f"left out {loss.path}: {loss.what}: {loss.why}")
-    headers = upstream_headers(target, credential, call.request.headers, wire=wire, stream=stream, version=settings.anthropic_version)
-    query = call.request.target.partition("?")[2]
-    url = upstream_url(target.protocol, target.base)
-    if query and wire is target.protocol is Protocol.ANTHROPIC:
-        url = f"{url}?{query}"
-    deadlines = call.gateway.stream_deadlines if stream else call.gateway.plain_deadlines
-    return Plan(target, UpstreamRequest("POST", url, headers, translated.body), credential, deadlines, translated.answer, stream)
+    return prepare(call, asked, target)
 
 
-def _target(call: Call, envelope: Envelope, model: str) -> tuple[Target, _Parsed]:
-    """Where the request goes, and its typed form if it has to be translated for that.
-
-    Pictures decide where it goes. They are looked for in the types where those are needed anyway, in the bytes otherwise.
-    """
-    wire, depth = call.wire, call.gateway.settings.max_json_depth
-    target = call.gateway.route(model, images=False, wire=wire)
-    if target.protocol is wire:
-        envelope.check_member("messages", depth)
-        if not has_images(envelope):
-            return target, None
-        target = call.gateway.route(model, images=True, wire=wire)
-        return target, None if target.protocol is wire else _parsed(wire, envelope)
-    parsed = _parsed(wire, envelope)
-    if holds_image(parsed[0].messages) or has_attached_image(envelope):
-        target = call.gateway.route(model, images=True, wire=wire)
-    return target, parsed
-
-
-def _parsed(wire: Protocol, envelope: Envelope) -> tuple[messages.Request, list[str]] | tuple[chat.Request, list[str]]:
-    return read(messages.Request, envelope.body) if wire is Protocol.ANTHROPIC else read(chat.Request, envelope.body)
-
-
-def _member(envelope: Envelope, name: str, kind: type[T]) -> T | None:
-    """A top-level member of a simple type, None when it is missing or null."""
-    raw = envelope.get(name)
-    if raw is None or raw == b"null":
-        return None
-    value = plain(raw)
-    if not isinstance(value, kind):
-        word = "a string" if kind is str else "true or false"
-        raise BadRequest(f"{name}: expected {word}, found {_shown(value)}", param=name, code="invalid_request")
-    return value
-
-
-def _shown(value: object) -> str:
-    return {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}.get(type(value), "a number")
-
-
-def _check_messages(envelope: Envelope, max_depth: int) -> None:
-    raw = envelope.members.get("messages", ABSENT)
-    begin = bytes(memoryview(raw)[:_GLANCE])
-    if begin in (b"", b"null"):
-        raise BadRequest("messages: this field is required", param="messages", code="invalid_request")
-    if not begin.startswith(b"["):
-        envelope.check_member("messages", max_depth)
-        raise BadRequest(f"messages: expected an array, found {_shown(plain(raw))}", param="messages", code="invalid_request")
-    if begin[1:].lstrip().startswith(b"]"):
-        raise BadRequest("messages: expected at least one message", param="messages", code="invalid_request")
-
-
-def _translated(call: Call, envelope: Envelope, parsed: _Parsed, target: Target, model: str) -> Translated:
-    """The body in the target's words. The same wire is not translated: it passes but for the few members that must change."""
-    settings, request, stream = call.gateway.settings, call.request, call.record.stream
-    seed = _SEEDLESS.sub("_", request.id)
-    estimate = estimate_body(envelope.body) if stream and call.wire is Protocol.ANTHROPIC else 0
-    if call.wire is target.protocol:
-        relays_messages = call.wire is Protocol.ANTHROPIC
-        body = _messages_body(envelope, target, call) if relays_messages else _chat_body(envelope, target, call, stream=stream)
-        asked = _asks_for_usage(envelope)
-        answer = AnswerContext(model, seed, int(request.now), _choices(envelope), include_usage=asked, input_tokens=estimate)
-        return Translated(body, answer)
-    if target.protocol is Protocol.OPENAI:
-        dialect = target.dialect if settings.enable_zai_thinking else replace(target.dialect, thinking_default=None)
-        return to_chat.to_chat(
-            cast("to_chat.Body", parsed), dialect, model=target.model, answer_model=model, seed=seed, now=request.now, input_tokens=estimate
-        )
-    return to_messages.to_messages(
-        cast("to_messages.Body", parsed),
-        target.dialect,
-        model=target.model,
-        answer_model=model,
-        seed=seed,
-        now=request.now,
-        default_max_tokens=settings.default_max_tokens,
-    )
-
-
-def _messages_body(envelope: Envelope, target: Target, call: Call) -> bytes:
-    if not target.dialect.original:
-        thread = envelope.members.get("thread")
-        if thread is not None:
-            to_chat.refuse_thread(thread)
-    changes: dict[str, bytes | None] = {"model": encode(target.model)}
-    limit = envelope.get("max_tokens")
-    if limit is None or limit == b"null" or limit.startswith(b"-"):  # 0 is meant: it fills the prompt cache
-        changes["max_tokens"] = b"%d" % call.gateway.settings.default_max_tokens
-    system = envelope.get("system")
-    if system is not None and not target.dialect.original and b"x-anthropic-billing-header" in system:
-        changes["system"] = _NONCE.sub(rb"\g<1>00000", system)
-        call.record.note("replaced the changing cch= of the billing header by a constant, for the upstream's prompt cache")
-    return envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
-
-
-def _chat_body(envelope: Envelope, target: Target, call: Call, *, stream: bool) -> bytes:
-    changes: dict[str, bytes | None] = {"model": encode(target.model)}
-    if stream and target.dialect.stream_usage and not _asks_for_usage(envelope):
-        options = envelope.members.get("stream_options")
-        found = members(options) if options is not None and bytes(options).startswith(b"{") else {}
-        changes["stream_options"] = encode({**found, "include_usage": True})
-    for name in ("max_tokens", "max_completion_tokens"):
-        limit = envelope.get(name)
-        if limit is not None and (limit == b"0" or limit.startswith(b"-")):
-            changes[name] = None
-    thinking = _thinking(envelope.members, target, call)
-    if thinking is not None:
-        changes["thinking"] = thinking
-    return envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
-
-
-def _thinking(found: Mapping[str, Raw], target: Target, call: Call) -> bytes | None:
-    """GLM's thinking switch, where the client said nothing of its own about it; None where it did, or the upstream has no such switch."""
-    wanted = target.dialect.thinking_default
-    if wanted is None or target.dialect.thinking is not ThinkingStyle.TOGGLE or not call.gateway.settings.enable_zai_thinking:
-        return None
-    if given(found.get("thinking", ABSENT)):
-        return None
-    effort = bytes(found.get("reasoning_effort", ABSENT))
-    return encode({"type": "disabled" if effort in (b'"none"', b'"minimal"') else wanted})
-
-
-def _choices(envelope: Envelope) -> int:
-    """How many answers the client wants at once (``n`` of chat)."""
-    asked = envelope.get("n") or b""
-    return max(1, int(asked)) if asked.isdigit() else 1
-
-
-def _asks_for_usage(envelope: Envelope) -> bool:
-    options = envelope.members.get("stream_options")
-    if options is None or not bytes(options).startswith(b"{"):
-        return False
-    asked = members(options).get("include_usage")
-    return asked is not None and bytes(asked) == b"true"
+def _target(call: Call, asked: Asked) -> Target:
+    """Where the request goes. Pictures decide on it, and where it goes decides on how they are best found."""
+    target = call.gateway.route(asked.model, images=False, wire=call.wire)
+    if asked.images(translated=target.protocol is not call.wire):
+        target = call.gateway.route(asked.model, images=True, wire=call.wire)
+    return target
 
 
 # ---------------------------------------------------------------------------------------------------- whole answers

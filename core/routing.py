@@ -6,11 +6,12 @@ import fnmatch
 import functools
 import re
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from core.dialects import DIALECTS, Dialect, Protocol, dialect_for
 from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
+from core.settings.upstreams import Auth, Bases, Concurrency, Limits, Timeouts
 from core.wire.codec import plain
 from core.wire.envelope import Envelope
 
@@ -31,26 +32,33 @@ _dialect_for: Final = functools.lru_cache(maxsize=256)(dialect_for)
 class Target:
     """Where a request goes, as what, and why."""
 
-    name: str  # the configured name of the server
+    name: str  # the configured name of the server or provider
     protocol: Protocol
     base: str
     model: str  # as the upstream knows it
     reason: str  # what X-Proxy-Route says
     dialect: Dialect
+    glm: bool = True  # a GLM server: its usage is scaled, and FORWARD_CLIENT_KEY says whose key it gets
+    vision: bool = False  # the request holds pictures, so the model's vision limits apply
+    key: str | None = field(default=None, repr=False)  # the owner's
+    forward_client_key: bool = True  # a client's own key may go there
+    auth: Auth | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # fixed ones
+    limits: Limits = Limits()
+    default_max_tokens: int = 98_304  # where the wire needs a limit and the client gave none
+    timeouts: Timeouts = Timeouts()
+    concurrency: Concurrency = "auto"  # requests at once per key
+
+    @property
+    def label(self) -> str:
+        """How logs, metrics and X-Proxy-Upstream call it."""
+        return f"{self.name}/{self.protocol.value}"
 
     @property
     def line(self) -> str:
         """The line that is logged for it."""
         word = "OpenAI" if self.protocol is Protocol.OPENAI else "Anthropic"
         return f"[ROUTING] → {word} ({self.reason})"
-
-
-@dataclass(frozen=True, slots=True)
-class Bases:
-    """The addresses of the GLM server; None where it does not speak that protocol."""
-
-    anthropic: str | None
-    openai: str | None
 
 
 def bases(settings: Settings) -> Bases:
