@@ -11,7 +11,7 @@ from typing import Final
 
 from core.dialects import DIALECTS, Dialect, Protocol, dialect_for
 from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
-from core.settings.upstreams import Auth, Bases, Concurrency, Limits, Timeouts
+from core.settings.upstreams import NO_LIMITS, NO_TIMEOUTS, Auth, Bases, Concurrency, Limits, Timeouts
 from core.wire.codec import plain
 from core.wire.envelope import Envelope
 
@@ -44,9 +44,9 @@ class Target:
     forward_client_key: bool = True  # a client's own key may go there
     auth: Auth | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()  # fixed ones
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     default_max_tokens: int = 98_304  # where the wire needs a limit and the client gave none
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = NO_TIMEOUTS
     concurrency: Concurrency = "auto"  # requests at once per key
 
     @property

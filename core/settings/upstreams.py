@@ -45,6 +45,10 @@ class Timeouts:
     stream_total: float | None = None
 
 
+NO_LIMITS: Final = Limits()
+NO_TIMEOUTS: Final = Timeouts()
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One model of a provider."""
@@ -52,7 +56,7 @@ class Model:
     id: str  # as clients call it
     remote_id: str  # as the provider calls it
     display_name: str
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     vision: bool = True
     vision_model: str | None = None  # takes over when there are pictures and ``vision`` is off
     fallbacks: tuple[str, ...] = ()  # ids, in order
@@ -71,7 +75,7 @@ class Provider:
     forward_client_key: bool = False
     preset: str = "generic"
     auth: Auth | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = NO_TIMEOUTS
     key_concurrency: Concurrency | None = None  # None: as for everyone
     weight: int = 1
     default_max_tokens: int = 1024
