@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.auth import Credential
+from core.credentials import Credential
 from core.dialects import Protocol
 from core.effects import Flow, Head, Request, Send, Start
 from core.gateway import Gateway

@@ -1,272 +1,246 @@
-"""The two endpoints that talk to a model: one request in, one upstream exchange, one answer out, in all four pairs of wires."""
+"""The two endpoints that talk to a model: one request in, tried at its targets until one answers, one answer out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
-from typing import Protocol as Interface
 
+from core import answering, replay
+from core.answering import Client
 from core.asked import Asked, understand
 from core.call import Call
-from core.dialects import Protocol
-from core.effects import Await, Flow, Head, Open, Read, Send, Start
-from core.errors import ProxyError, UpstreamError, UpstreamGarbled
-from core.headers import EVENT_STREAM, answer_head, upstream_request_id
-from core.outbound import Plan, prepare
+from core.credentials import Credential, credential_for
+from core.effects import Enter, Flow, Leave, Now, Pause
+from core.errors import ProxyError, Refused, TooManyRequests, Unavailable, UpstreamSaid
+from core.outbound import Plan, prepare, without_max_tokens
 from core.routing import Target
-from core.translate import faults, relay, relay_chat
-from core.translate.answers import answer_to_chat, answer_to_messages, chat_as_stream, messages_as_stream
-from core.translate.context import AnswerContext
-from core.translate.folding import fold
-from core.translate.stream_to_chat import MessagesToChat
-from core.translate.stream_to_messages import ChatToMessages
-from core.translate.usage import Counts
+from core.traffic import retry
+from core.traffic.breaker import Attempt, Outcome
+from core.traffic.gate import Gate
+from core.translate import faults
 
-#: Of an error body so many bytes are read; what an upstream has to say fits.
-_ERROR_MAX: Final = 1024 * 1024
-#: A whole answer may have this many bytes: the longest answer of a model, with its reasoning, is a few MiB.
-_ANSWER_MAX: Final = 64 * 1024 * 1024
-
-_MARK: Final = b"\xef\xbb\xbf"
-#: What may stand before the first byte that says what a body is: white space and a byte order mark.
-_BLANK: Final = b" \t\r\n" + _MARK
-#: How an event stream begins.
-_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
-
-#: Said in a stream while the upstream is silent, so that nobody on the way takes the silence for an end.
-KEEP_ALIVE: Final = {Protocol.ANTHROPIC: b'event: ping\ndata: {"type":"ping"}\n\n', Protocol.OPENAI: b": keep-alive\n\n"}
-
-
-class StreamMachine(Interface):
-    """What all four stream machines have in common."""
-
-    error: ProxyError | None
-    counts: Counts
-    skipped: int
-
-    @property
-    def finished(self) -> bool: ...
-    def feed(self, data: bytes) -> bytes: ...
-    def close(self) -> bytes: ...
-    def abort(self, error: ProxyError) -> bytes: ...
+#: Of a conversation that names itself in no way so many bytes of its beginning stand for it.
+_BEGINNING: Final = 4096
+#: Where clients say which conversation a request belongs to.
+_SESSION_HEADER: Final = b"x-claude-code-session-id"
+_SESSION_MEMBERS: Final = ("prompt_cache_key", "metadata", "user")
 
 
 def converse(call: Call) -> Flow[None]:
     """Answer a request for a model."""
-    plan = _plan(call, understand(call))
+    asked = understand(call)
+    call.record.model, call.record.stream = asked.model, asked.stream
+    client = Client(call, hold=call.gateway.settings.stream_rescue == "hold") if asked.stream else None
     try:
-        yield from (_stream if plan.stream else _whole)(call, plan)
+        yield from _Course(call, asked, client).run(_targets(call, asked))
     except ProxyError as error:
-        faults.redact(error, plan.credential.value)
-        raise
-
-
-def _plan(call: Call, asked: Asked) -> Plan:
-    record, target = call.record, _target(call, asked)
-    record.model, record.stream = asked.model, asked.stream
-    record.upstream_model, record.target, record.reason = target.model, target.label, target.reason
-    record.note(target.line)
-    return prepare(call, asked, target)
-
-
-def _target(call: Call, asked: Asked) -> Target:
-    """Where the request goes. Pictures decide on it, and where it goes decides on how they are best found."""
-    target = call.gateway.route(asked.model, images=False, wire=call.wire)
-    if asked.images(translated=target.protocol is not call.wire):
-        target = call.gateway.route(asked.model, images=True, wire=call.wire)
-    return target
-
-
-# ---------------------------------------------------------------------------------------------------- whole answers
-
-
-def _whole(call: Call, plan: Plan) -> Flow[None]:
-    head = yield from Open(plan.request, plan.deadlines)
-    assert head is not None  # without an idle time there is no silence to report
-    _note_head(call, head)
-    if head.status >= 400:
-        raise _upstream_error(head, (yield from _error_body()))
-    body = yield from _whole_body(b"", _next)
-    try:
-        body = _folded(call, plan, body) if _is_stream(head, body) else _translated_answer(call, plan, body)
-    except ProxyError as error:
-        raise _with_head(error, head) from None
-    yield from call.answer(body, upstream=head)
-
-
-def _note_head(call: Call, head: Head) -> None:
-    call.record.attempts += 1
-    call.record.upstream_status = head.status
-    call.record.upstream_request_id = upstream_request_id(head)
-
-
-def _next() -> Flow[bytes]:
-    return (yield from Read()) or b""
-
-
-def _whole_body(begin: bytes, following: Callable[[], Flow[bytes]]) -> Flow[bytes]:
-    """``begin`` and all that follows it, without a byte order mark."""
-    parts, size = [begin], len(begin)
-    while chunk := (yield from following()):
-        parts.append(chunk)
-        size += len(chunk)
-        if size > _ANSWER_MAX:
-            raise UpstreamGarbled(f"the upstream's answer is longer than {_ANSWER_MAX} bytes")
-    return b"".join(parts).removeprefix(_MARK)
-
-
-def _error_body() -> Flow[bytes]:
-    """What the upstream says about its refusal: as much of it as arrives. The status is known, and a cut here does not change it."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while size < _ERROR_MAX and (chunk := (yield from Read())):
-            parts.append(chunk)
-            size += len(chunk)
-    except UpstreamError:
-        return b"".join(parts)
-    return b"".join(parts)[:_ERROR_MAX]
-
-
-def _is_stream(head: Head, body: bytes) -> bool:
-    """By how it begins rather than by its content-type, which may be missing or wrong: no JSON begins like a field of an event stream."""
-    if _begins_whole(body):
-        return False
-    return b"event-stream" in (head.get(b"content-type") or b"").lower() or body.lstrip(_BLANK).startswith(_FIELDS)
-
-
-def _begins_whole(body: bytes) -> bool:
-    """Whether it begins like JSON, or like a page: no event stream does."""
-    return body.lstrip(_BLANK)[:1] in (b"{", b"[", b"<", b'"')
-
-
-def _upstream_error(head: Head, body: bytes) -> ProxyError:
-    return _with_head(faults.understand(head.status, body), head)
-
-
-def _with_head(error: ProxyError, head: Head) -> ProxyError:
-    """The error with the head it came with, whose retry headers the client needs."""
-    error.headers = head.headers
-    return error
-
-
-def _translated_answer(call: Call, plan: Plan, body: bytes) -> bytes:
-    wire, protocol = call.wire, plan.target.protocol
-    if wire is Protocol.ANTHROPIC and protocol is Protocol.OPENAI:
-        answer, call.record.counts = answer_to_messages(body, plan.answer)
-    elif wire is Protocol.OPENAI and protocol is Protocol.ANTHROPIC:
-        answer, call.record.counts = answer_to_chat(body, plan.answer)
-    else:
-        answer, call.record.counts = relay.relay_answer(body, wire, plan.answer)
-    return answer
-
-
-def _folded(call: Call, plan: Plan, stream: bytes) -> bytes:
-    """An upstream that streams although it was not asked to: the whole answer of its stream."""
-    machine = _machine(call.wire, plan.target.protocol, replace(plan.answer, include_usage=True))
-    out = machine.feed(stream) + machine.close()
-    call.record.counts, call.record.skipped = machine.counts, machine.skipped
-    if machine.error is not None:
-        raise machine.error
-    return fold(call.wire, out)
-
-
-# ---------------------------------------------------------------------------------------------------- streams
-
-
-def _machine(wire: Protocol, protocol: Protocol, context: AnswerContext) -> StreamMachine:
-    if wire is Protocol.ANTHROPIC:
-        return ChatToMessages(context) if protocol is Protocol.OPENAI else relay.MessagesRelay(context)
-    return MessagesToChat(context) if protocol is Protocol.ANTHROPIC else relay_chat.ChatRelay(context)
-
-
-class _Client:
-    """The client's side of a stream: its head leaves with the first bytes there are to send."""
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.started = False
-        self.upstream: Head | None = None  # the head its answer came with, once it has come
-        self.idle = call.gateway.ping_interval
-
-    def send(self, data: bytes) -> Flow[None]:
-        if not self.started:
-            self.started = True
-            call = self.call
-            call.record.status = 200
-            show = call.gateway.settings.proxy_headers
-            yield from Start(answer_head(200, EVENT_STREAM, call.record, upstream=self.upstream, wire=call.wire, show=show))
-        yield from Send(data)
-
-    def await_head(self, plan: Plan) -> Flow[Head]:
-        """The upstream's head, with keep-alives for the client while it does not come."""
-        head = yield from Open(plan.request, plan.deadlines, self.idle)
-        while head is None:
-            yield from self.send(KEEP_ALIVE[self.call.wire])
-            head = yield from Await(self.idle)
-        return head
-
-    def next_chunk(self) -> Flow[bytes]:
-        """The upstream's next bytes, likewise; none at the end."""
-        while (chunk := (yield from Read(self.idle))) is None:
-            yield from self.send(KEEP_ALIVE[self.call.wire])
-        return chunk
-
-
-def _stream(call: Call, plan: Plan) -> Flow[None]:
-    client = _Client(call)
-    machine = _machine(call.wire, plan.target.protocol, plan.answer)
-    try:
-        yield from _run_stream(plan, client, machine)
-    except ProxyError as error:
-        if not client.started:
+        if client is None or not client.started:
             raise
-        yield from _break_off(plan, client, error, machine.abort(error))
-    finally:
-        call.record.counts, call.record.skipped = machine.counts, machine.skipped
+        yield from client.break_off(error, b"")
 
 
-def _run_stream(plan: Plan, client: _Client, machine: StreamMachine) -> Flow[None]:
-    head = yield from client.await_head(plan)
-    _note_head(client.call, head)
-    client.upstream = head
-    if head.status >= 400:
-        raise _upstream_error(head, (yield from _error_body()))
-    try:
-        chunk = yield from _first_bytes(client)
-        if _begins_whole(chunk):
-            body = yield from _whole_body(chunk, client.next_chunk)
-            as_stream = chat_as_stream if plan.target.protocol is Protocol.OPENAI else messages_as_stream
-            out = machine.feed(as_stream(body)) + machine.close()
-        else:
-            out = machine.feed(chunk) if chunk else machine.close()
-        while True:
-            if machine.error is not None and not client.started:
-                raise machine.error
-            if machine.error is not None:
-                yield from _break_off(plan, client, machine.error, out)
-            elif out:
-                yield from client.send(out)
-            if machine.finished:
+def _targets(call: Call, asked: Asked) -> tuple[Target, ...]:
+    """Where the request may go. Pictures decide on it, and where it goes decides on how they are best found."""
+    route, session = call.gateway.route, _session(call, asked) if call.gateway.router.upstreams.groups else ""
+    targets = route(asked.model, images=False, wire=call.wire, session=session)
+    if asked.images(translated=targets[0].protocol is not call.wire):
+        targets = route(asked.model, images=True, wire=call.wire, session=session)
+    return targets
+
+
+def _session(call: Call, asked: Asked) -> str:
+    """What stays the same over a conversation: the name its client gives it, else how it begins."""
+    named = next((value for name, value in call.request.headers if name == _SESSION_HEADER), None)
+    if named is None:
+        named = next((value for name in _SESSION_MEMBERS if (value := asked.envelope.get(name)) is not None), None)
+    if named is None:
+        whose = call.client.digest.encode() if call.client is not None else b""
+        named = whose + bytes(memoryview(asked.envelope.members["messages"])[:_BEGINNING])
+    return hashlib.blake2b(named, digest_size=16).hexdigest()
+
+
+class _Course:
+    """The tries of one request: at each target in turn, at each as often as makes sense.
+
+    Only until some of an answer has reached the client; from then on what fails has failed.
+    """
+
+    def __init__(self, call: Call, asked: Asked, client: Client | None) -> None:
+        self.call = call
+        self.asked = asked
+        self.client = client  # of a stream
+        self.traffic = call.gateway.traffic
+        self.began = 0.0
+        self.deadline = math.inf
+        self.failure: ProxyError | None = None  # the last one
+        #: Seconds after which targets that were passed by may be asked: those that failed too often, and those whose key is exhausted.
+        self.waits: list[float] = []
+        self.rests: list[float] = []
+
+    def run(self, targets: Sequence[Target]) -> Flow[None]:
+        """Raises ``ProxyError`` when none has answered."""
+        settings = self.call.gateway.settings
+        self._head_for(targets[0])
+        self.began = yield from Now()
+        self.deadline = self.began + ((settings.stream_total_timeout if self.client else settings.request_timeout) or math.inf)
+        failed, cause = targets[0], None
+        for target in targets:
+            credential = credential_for(self.call.client, target, first=targets[0])
+            if credential is None:
+                self.call.record.note(f"passed by {target.label}: it has no key of its own, and the client's is for another origin")
+                continue
+            cause = yield from self._at(target if cause is None else target.instead_of(failed, cause), credential)
+            if cause is None:
                 return
-            chunk = yield from client.next_chunk()
-            out = machine.feed(chunk) if chunk else machine.close()
-    except ProxyError as error:
-        raise _with_head(error, head) from None
+            failed = target
+        raise self.failure or self._nobody()
+
+    def _head_for(self, target: Target) -> None:
+        record = self.call.record
+        record.upstream_model, record.target, record.reason = target.model, target.label, target.reason
+
+    def _nobody(self) -> ProxyError:
+        """What to say where nobody was asked."""
+        seconds = max(1, math.ceil(min(self.waits + self.rests)))
+        if self.waits:
+            return Unavailable("no upstream can be asked now: each has failed too often of late", retry_after=seconds)
+        # The same as the upstream would say: clients do not try that again by themselves, as they do a 503.
+        said = f"the balance of the upstream key is exhausted (code {retry.EXHAUSTED}); it is tried again in {seconds} s"
+        error = UpstreamSaid(said, status=402, kind="billing_error", code=retry.EXHAUSTED)
+        error.retry_after = seconds
+        return error
+
+    # ------------------------------------------------------------------ one target
+
+    def _at(self, target: Target, credential: Credential) -> Flow[str | None]:
+        """Ask one target. The result: None when the request is over, well or not; else why to go on to the next."""
+        now = (yield from Now()) if self.failure else self.began
+        if rest := self.traffic.keys.rests(target.label, credential.digest, now):
+            self.rests.append(rest)
+            return retry.RESTING_KEY
+        if wait := self.traffic.breakers.closed_for(target.label, now):
+            self.waits.append(wait)
+            return retry.OPEN_BREAKER
+        try:
+            plan = yield from prepare(self.call, self.asked, target, credential)
+        except Refused:
+            if self.failure is None:
+                raise
+            return "unable"  # it cannot be told the request: that is no answer to who asked another
+        self._head_for(target)
+        self.call.record.note(target.line)
+        gate = self.traffic.keys.gate(target.label, credential.digest, target.concurrency)
+        return (yield from self._tries(plan, gate, now))
+
+    def _tries(self, plan: Plan, gate: Gate | None, now: float) -> Flow[str | None]:
+        attempt, repaired = 0, False
+        while True:
+            attempt += 1
+            within = gate is None or (yield from self._enter(gate))
+            if gate is not None or attempt > 1:
+                now = yield from Now()
+            if gate is not None and not within:
+                self.failure = _full(gate, now)
+                return retry.FULL_LINE
+            leave = self.traffic.breakers.ask(plan.target.label, now)
+            if leave is None:  # it broke while we were waiting
+                self.waits.append(self.traffic.breakers.closed_for(plan.target.label, now))
+                yield from Leave()
+                return retry.OPEN_BREAKER
+            failure = yield from self._attempt(plan, leave, now)
+            if failure is None or (self.client is not None and self.client.delivered):
+                return None
+            self.failure, now = failure, (yield from Now())
+            if gate is not None:
+                yield from Leave(crowded=retry.is_crowded(failure))
+            mended = without_max_tokens(plan) if failure.code == retry.INVALID_CALL and not repaired else None
+            decision = self._decide(failure, attempt, now, repairable=mended is not None)
+            self._note(plan, failure, decision)
+            if isinstance(decision, retry.Again):
+                yield from self._pause(decision.delay)
+            elif mended is not None:
+                plan, repaired = mended, True
+            else:
+                return self._leaving(plan, failure, decision, now)
+
+    def _leaving(self, plan: Plan, failure: ProxyError, decision: retry.Decision, now: float) -> str:
+        """Why to go on to the next target. Raises ``failure`` when it is the answer."""
+        if not isinstance(decision, retry.Elsewhere):
+            raise failure
+        if decision.rest:
+            self.traffic.keys.rest(plan.target.label, plan.credential.digest, now)
+        return decision.cause
+
+    def _decide(self, failure: ProxyError, attempt: int, now: float, *, repairable: bool) -> retry.Decision:
+        request = self.call.request
+        return retry.decide(
+            failure,
+            self.traffic.policy,
+            attempt=attempt,
+            dice=request.dice,
+            now=now,
+            deadline=self.deadline,
+            epoch=request.now + now - self.began,
+            repairable=repairable,
+        )
+
+    def _note(self, plan: Plan, failure: ProxyError, decision: retry.Decision) -> None:
+        what = f"again in {decision.delay:.2f} s" if isinstance(decision, retry.Again) else type(decision).__name__.lower()
+        self.call.record.note(f"attempt {self.call.record.attempts} at {plan.target.label} failed ({retry.cause_of(failure)}): {what}")
+
+    def _attempt(self, plan: Plan, leave: Attempt, now: float) -> Flow[ProxyError | None]:
+        """Ask once. The result is the failure, if it failed."""
+        self.call.record.attempts += 1
+        if self.client is not None:
+            self.client.answered = leave.answered
+        try:
+            failure = yield from self._ask(self._in_time(plan, now))
+            leave.over(retry.outcome_of(failure), (yield from Now()))
+        finally:
+            leave.over(Outcome.NOTHING, now)  # the client left; where it did not, the breaker knows already
+        return failure
+
+    def _ask(self, plan: Plan) -> Flow[ProxyError | None]:
+        heard = replay.Listener() if replay.is_needed(plan.target) else None
+        try:
+            if self.client is not None:
+                return (yield from answering.stream(self.call, plan, self.client, self.asked, heard))
+            yield from answering.whole(self.call, plan, self.asked, heard)
+        except ProxyError as error:
+            faults.redact(error, plan.credential.value)
+            return error
+        return None
+
+    def _in_time(self, plan: Plan, now: float) -> Plan:
+        """All attempts together have the time of one."""
+        if now <= self.began or self.deadline == math.inf:
+            return plan
+        left, own = self.deadline - now, plan.deadlines.total
+        return replace(plan, deadlines=replace(plan.deadlines, total=min(left, own) if own else left))
+
+    # ------------------------------------------------------------------ waiting
+
+    def _enter(self, gate: Gate) -> Flow[bool]:
+        client = self.client
+        timeout, idle = self.call.gateway.settings.key_queue_timeout, client.idle if client is not None else None
+        while (within := (yield from Enter(gate, self.call.record.peer, timeout, idle))) is None:
+            assert client is not None  # without an idle time there is no silence to report
+            yield from client.keep_alive()
+        return within
+
+    def _pause(self, seconds: float) -> Flow[None]:
+        client = self.client
+        if client is not None and client.idle is not None:
+            while seconds > client.idle:
+                yield from Pause(client.idle)
+                yield from client.keep_alive()
+                seconds -= client.idle
+        yield from Pause(seconds)
 
 
-def _first_bytes(client: _Client) -> Flow[bytes]:
-    """The beginning of the upstream's body, up to something by which its kind can be told."""
-    begin = b""
-    while not begin.lstrip(_BLANK) and (chunk := (yield from client.next_chunk())):
-        begin += chunk
-    return begin
-
-
-def _break_off(plan: Plan, client: _Client, error: ProxyError, out: bytes) -> Flow[None]:
-    """End a stream that has begun with an error event, unless ``out`` already does: never with anything that looks like a proper end."""
-    record, secret = client.call.record, plan.credential.value
-    faults.redact(error, secret)
-    record.error_code, record.error, record.broken = error.code, error.message, True
-    yield from client.send(faults.blotted(out, secret) or faults.event_of(client.call.wire, error))
+def _full(gate: Gate, now: float) -> TooManyRequests:
+    said = "too many requests wait for this upstream key"
+    return TooManyRequests(said, code="concurrency_queue_full", retry_after=gate.reset(now))

@@ -135,6 +135,8 @@ class Dialect:
     tool_stream: bool = False  # GLM: arguments are streamed only when asked to
     prefill: Prefill = Prefill.PASS
     id_max: int = 64  # characters of a tool call id; longer ones are refused by several vendors
+    #: Whether Claude Code's billing header goes to a chat upstream: its nonce defeats every prefix cache but Anthropic's own.
+    billing_header: bool = False
     #: thinking a chat request gets when the client says nothing about it.
     thinking_default: str | None = None
     schema_keywords_refused: tuple[str, ...] = ()
@@ -354,3 +356,7 @@ def dialect_for(protocol: Protocol, base_url: str, model: str) -> Dialect:
         for kind, host, name, dialect in TABLE  # the last row of each protocol matches all
         if kind is protocol and any(fnmatch.fnmatchcase(one, host) for one in hosts) and fnmatch.fnmatchcase(model, name)
     )
+
+
+#: What a provider may say that it is, in ``preset``: whose records it has, wherever it is.
+PRESETS: Final = ("generic", "openai", "anthropic", "zai", "deepseek", "moonshot", "openrouter", "ollama", "vllm")

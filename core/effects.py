@@ -8,7 +8,8 @@ The protocol between a flow and its driver, in full:
 * Any effect may be answered by throwing ``ClientGone``; after that the flow yields nothing more and returns.
 * No other exception is thrown in. A flow ends by running out, never by ``close()``, and no effect stands in a ``finally``.
 * When the flow returns, the driver ends the client's answer (if one was started) and releases the upstream answer:
-  back to the pool when it was read to its end, closed otherwise.
+  back to the pool when it was read to its end, closed otherwise. Then it gives back the place that ``Enter`` took.
+* Flows that share a ``Gateway`` share its mutable state: a driver with several threads steps one of them at a time.
 
 ``reply = yield from effect`` is typed with the reply of the effect.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Request:
     id: str  # the request id, already chosen (adopted from the client or made by the transport)
     now: float  # seconds since the Unix epoch at arrival
     peer: str = ""  # the client's address, for the record only
+    dice: float = 0.5  # uniform in [0, 1): so that those who fail together do not come back together
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,77 @@ class Inspect(Effect[Vitals]):
     """How the process is doing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Now(Effect[float]):
+    """Seconds on a clock that only goes forward, the one that all times of ``core.traffic`` are on. Its zero means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Effect[None]):
+    """Do nothing for ``seconds``. Shorter when the process must end."""
+
+    seconds: float
+
+
+class Place(Protocol):
+    """A place in line at a gate, or within."""
+
+    @property
+    def inside(self) -> bool: ...
+
+    @property
+    def since(self) -> float:
+        """When it was taken, on the clock of ``Now``."""
+        ...
+
+
+P = TypeVar("P", bound=Place)
+
+
+class Gate(Protocol[P]):
+    """Lets few in at a time; ``core.traffic.gate`` has the one there is. Only drivers call it, from one thread at a time."""
+
+    def join(self, client: str, now: float, wake: Callable[[], None]) -> P | None:
+        """A place for ``client``, within or in line; None when the line is full. ``wake`` is called once, when it has come to be within."""
+        ...
+
+    def look(self, now: float) -> float:
+        """Let in whom time alone lets in. In so many seconds to look again: infinity while only a ``leave`` can change anything."""
+        ...
+
+    def leave(self, place: P, now: float, *, crowded: bool = False) -> None:
+        """Give ``place`` back, out of line or from within. ``crowded``: the upstream said that there were too many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Enter(Effect["bool | None"]):
+    """Take a place at ``gate``, waiting in line for it.
+
+    Reply: True within, False when there is none to be had (the line is full, ``timeout`` seconds have passed, the process must end),
+    None after ``idle`` seconds in line. After None ask again, with the same gate: the place in line is kept.
+
+    A flow has one place at most. Asked for the gate it is at, it keeps its place, within as well; asked for another, it leaves the first.
+    The driver gives the place back at ``Leave``, and after the upstream answer when the flow ends or is abandoned.
+    """
+
+    gate: Gate[Any]
+    client: str  # who asks: gates are fair between clients
+    timeout: float = 0.0  # seconds since the first asking; 0: as long as it takes
+    idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Effect[None]):
+    """Give back the place that ``Enter`` took, if there is one; an upstream answer that is still open is closed first.
+
+    ``crowded``: the upstream refused because there were too many requests at once. The gate lets fewer in from now on.
+    """
+
+    crowded: bool = False
+
+
 #: Every effect there is. A test asserts that each driver performs all of them.
 EFFECTS: tuple[type[Effect[Any]], ...] = (
-    Open, Await, Read, Start, Send, Fetch, Load, Store, Compute, Spawn, Inspect,
+    Open, Await, Read, Start, Send, Fetch, Load, Store, Compute, Spawn, Inspect, Now, Pause, Enter, Leave,
 )  # fmt: skip

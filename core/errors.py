@@ -12,6 +12,7 @@
     │   ├── RequestTimeout    408
     │   ├── TooLarge          413
     │   ├── UnsupportedMedia  415
+    │   ├── TooManyRequests   429   a limit of ours: requests per minute, the line at an upstream key
     │   ├── HeadersTooLarge   431
     │   └── Unavailable       503   draining, or no target left
     ├── UpstreamError               the upstream could not be asked, or did not answer properly
@@ -43,6 +44,7 @@ __all__ = [
     "Refused",
     "RequestTimeout",
     "TooLarge",
+    "TooManyRequests",
     "Unauthorized",
     "Unavailable",
     "UnsupportedMedia",
@@ -62,15 +64,19 @@ class ProxyError(Exception):
     param: str | None = None
     #: A JSON object for ``error.details`` of the Messages API, already encoded; None when there is nothing to add.
     details: bytes | None = None
+    #: Whole seconds after which asking again may help, for the ``Retry-After`` header; None when unknown.
+    retry_after: int | None = None
     #: Headers of the upstream answer it came with: the client's retry logic reads some of them.
     headers: Sequence[tuple[bytes, bytes]] = ()
 
-    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message)
         if code is not None:
             self.code = code
         if param is not None:
             self.param = param
+        if retry_after is not None:
+            self.retry_after = retry_after
 
     @property
     def message(self) -> str:
@@ -138,15 +144,16 @@ class HeadersTooLarge(Refused):
     code = "headers_too_large"
 
 
-class Unavailable(Refused):
-    """503. ``retry_after`` in whole seconds, None when unknown."""
+class TooManyRequests(Refused):
+    """429. ``code`` is ``concurrency_queue_full`` for the line at an upstream key."""
 
+    status = 429
+    code = "rate_limit_exceeded"
+
+
+class Unavailable(Refused):
     status = 503
     code = "no_target_available"
-
-    def __init__(self, message: str, *, code: str | None = None, retry_after: int | None = None) -> None:
-        super().__init__(message, code=code)
-        self.retry_after = retry_after
 
 
 class UpstreamError(ProxyError):

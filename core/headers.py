@@ -7,12 +7,13 @@ import math
 import re
 from typing import Final
 
-from core.auth import Credential, header_of
+from core.credentials import Credential, header_of
 from core.dialects import Protocol
 from core.effects import Head, Headers
 from core.errors import BadRequest
 from core.record import Record
 from core.routing import Target
+from core.settings import Settings
 
 #: Sent to every upstream. Compression is refused: an event stream gains nothing from it and every event would wait for a block.
 USER_AGENT: Final = b"anthropic-proxy/0.1"
@@ -28,28 +29,62 @@ _LONGEST_WAIT: Final = 100 * 365 * 86_400
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _UNPRINTABLE: Final = re.compile(rb"[^\x20-\x7e]")
+#: A cache breakpoint in JSON: the key, not a text that speaks of it (whose quotes are escaped), and not null.
+_CACHE_MARK: Final = re.compile(rb'"cache_control"\s*:\s*\{')
+#: What no fixed header of a target replaces: credentials, and what says how the two ends understand each other's bytes.
+_FIRM: Final = frozenset(
+    (
+        b"authorization", b"x-api-key", b"proxy-authorization", b"cookie",
+        b"content-type", b"content-length", b"content-encoding", b"accept", b"accept-encoding", b"expect",
+        b"host", b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    )
+)  # fmt: skip
 
 
 def upstream_headers(
-    target: Target, credential: Credential, client: Headers, *, wire: Protocol, stream: bool, version: str
+    target: Target,
+    credential: Credential,
+    client: Headers,
+    body: bytes = b"",
+    *,
+    wire: Protocol,
+    stream: bool,
+    settings: Settings,
 ) -> list[tuple[bytes, bytes]]:
-    """The headers of an upstream request.
+    """The headers of an upstream request: of a conversation, a count, or a look at a model.
 
-    Towards Messages: the client's own ``anthropic-beta``, and its ``anthropic-version`` where it speaks Messages itself; ``version``
-    otherwise, because later versions refuse the sampling parameters chat clients send. Raises ``BadRequest`` for either header with
-    anything but visible ASCII and spaces in it.
+    ``client``: the headers of the client's request, of which only two go on, and only towards Messages. ``anthropic-beta`` byte for byte,
+    on either wire; where there is none, the setting's own if it is to be forced on ``body``, the request as it goes up.
+    ``anthropic-version`` where the client speaks Messages itself; the setting's otherwise, because later versions refuse the sampling
+    parameters chat clients send. A target's fixed headers come in place of the proxy's own, never of the client's, of a credential or of
+    framing. Raises ``BadRequest`` for either header with anything but visible ASCII and spaces in it.
     """
     headers = [
         (b"content-type", JSON),
         (b"accept", b"text/event-stream" if stream else JSON),
         (b"user-agent", USER_AGENT),
-        header_of(credential, target.protocol),
+        header_of(credential, target),
     ]
+    own: list[tuple[bytes, bytes]] = []
     if target.protocol is Protocol.ANTHROPIC:
-        own = [_checked(name, value) for name, value in client if name == b"anthropic-version" and wire is Protocol.ANTHROPIC]
-        headers += own[-1:] or [(b"anthropic-version", version.encode())]
-        headers += [_checked(name, value) for name, value in client if name == b"anthropic-beta"]
-    return headers
+        versions = [_checked(name, value) for name, value in client if name == b"anthropic-version" and wire is Protocol.ANTHROPIC]
+        betas = [_checked(name, value) for name, value in client if name == b"anthropic-beta"]
+        own = [*versions[-1:], *betas]
+        if not versions:
+            headers.append((b"anthropic-version", settings.anthropic_version.encode()))
+        if not betas and _forces_beta(body, settings):
+            headers.append((b"anthropic-beta", settings.default_anthropic_beta.encode()))
+    if target.headers:
+        taken = _FIRM | {name for name, _ in own}
+        fixed = [field for field in target.headers if field[0] not in taken]
+        replaced = {name for name, _ in fixed}
+        headers = [field for field in headers if field[0] not in replaced] + fixed
+    return headers + own
+
+
+def _forces_beta(body: bytes, settings: Settings) -> bool:
+    force = settings.force_anthropic_beta
+    return force == "always" or (force is True and _CACHE_MARK.search(body) is not None)
 
 
 def _checked(name: bytes, value: bytes) -> tuple[bytes, bytes]:

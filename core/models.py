@@ -5,13 +5,12 @@ from __future__ import annotations
 import urllib.parse
 from typing import Final
 
-from core.auth import upstream_credential
 from core.call import Call
+from core.credentials import credential_for
 from core.effects import Fetch, Flow, UpstreamRequest
 from core.errors import BadRequest, NotFound, ProxyError
-from core.gateway import model_item
 from core.headers import upstream_headers
-from core.routing import upstream_url
+from core.routing import Target, upstream_url
 from core.wire.codec import encode, is_object, members
 
 #: The largest page the Models API gives.
@@ -36,30 +35,32 @@ def _limit(text: str | None) -> int | None:
 
 
 def one_model(call: Call) -> Flow[None]:
-    """One model of the list; another one when the upstream that would serve it says that it knows it."""
+    """One model: of the list, of a provider, or one the GLM server says that it knows."""
     name = urllib.parse.unquote(call.rest)
     body = call.gateway.model(name)
-    if body is None and (yield from _upstream_knows(call, name)):
-        body = encode(model_item(name))
+    if body is None and (yield from _is_known(call, name)):
+        body = encode(call.gateway.item(name))
     if body is None:
         raise NotFound(f"there is no model {name[:100]!a} here; GET /v1/models lists them", code="model_not_found")
     yield from call.answer(body)
 
 
-def _upstream_knows(call: Call, name: str) -> Flow[bool]:
-    """Whether the upstream lists ``name``. An upstream that cannot be asked knows nothing."""
-    target = call.gateway.route(name, images=False, wire=call.wire)
-    settings = call.gateway.settings
+def _is_known(call: Call, name: str) -> Flow[bool]:
+    """Whether there is a model ``name`` that is not listed: with a suffix, under an alias with a wildcard, or at the GLM server alone."""
+    try:
+        target = call.gateway.route(name, images=False, wire=call.wire)[0]
+        return not target.glm or (yield from _upstream_knows(call, target))
+    except ProxyError:  # no such provider, no credential, no answer
+        return False
+
+
+def _upstream_knows(call: Call, target: Target) -> Flow[bool]:
+    """Whether a GLM server lists the model. Raises ``ProxyError`` when it cannot be asked."""
     url = upstream_url(target.protocol, target.base)
     for ending in ("/chat/completions", "/messages"):
         url = url.removesuffix(ending)
-    try:
-        credential = upstream_credential(call.client, settings)
-        headers = upstream_headers(
-            target, credential, call.request.headers, wire=call.wire, stream=False, version=settings.anthropic_version
-        )
-        request = UpstreamRequest("GET", f"{url}/models/{urllib.parse.quote(target.model, safe='')}", headers, b"")
-        head, answer = yield from Fetch(request, _LOOKUP_TIMEOUT)
-        return head.status == 200 and is_object(answer) and "id" in members(answer)
-    except ProxyError:
-        return False
+    credential = credential_for(call.client, target)
+    headers = upstream_headers(target, credential, call.request.headers, wire=call.wire, stream=False, settings=call.gateway.settings)
+    request = UpstreamRequest("GET", f"{url}/models/{urllib.parse.quote(target.model, safe='')}", headers, b"")
+    head, answer = yield from Fetch(request, _LOOKUP_TIMEOUT)
+    return head.status == 200 and is_object(answer) and "id" in members(answer)

@@ -7,23 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from msgspec import Raw
-
+from core import replay
 from core.asked import Asked
-from core.auth import Credential, upstream_credential
 from core.call import Call
-from core.dialects import Protocol, ThinkingStyle
-from core.effects import Deadlines, UpstreamRequest
+from core.changes import (
+    BILLING,
+    Changes,
+    asks_for_usage,
+    chat_changes,
+    constant_chat,
+    default_limit,
+    is_constant,
+    limited_chat,
+    limited_messages,
+    messages_changes,
+)
+from core.credentials import Credential
+from core.dialects import Protocol
+from core.effects import Compute, Deadlines, Flow, UpstreamRequest
 from core.headers import upstream_headers
 from core.routing import Target, upstream_url
-from core.tokens import estimate_body
 from core.translate import to_chat, to_messages
-from core.translate.context import AnswerContext, Translated
-from core.wire.codec import ABSENT, encode, given, members
+from core.translate.context import AnswerContext
+from core.translate.loss import Loss
+from core.wire import chat, messages
+from core.wire.codec import read
 from core.wire.envelope import Envelope
 
-#: Claude Code's per-request nonce inside the system prompt; it defeats the prefix cache of every upstream but Anthropic's own.
-_NONCE: Final = re.compile(rb"(x-anthropic-billing-header:[^\"\\]*?\bcch=)[0-9a-zA-Z]+")
 #: What no id of ours may hold.
 _SEEDLESS: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -38,113 +48,146 @@ class Plan:
     deadlines: Deadlines
     answer: AnswerContext
     stream: bool
+    images: bool = False  # the request holds pictures
 
 
-def prepare(call: Call, asked: Asked, target: Target) -> Plan:
-    """The request for ``target``. Raises ``BadRequest`` for what it cannot be told, ``Unauthorized`` without a credential for it."""
+def prepare(call: Call, asked: Asked, target: Target, credential: Credential) -> Flow[Plan]:
+    """The request for ``target``, under ``credential``. Raises ``BadRequest`` for what the target cannot be told."""
     settings, record, wire = call.gateway.settings, call.record, call.wire
-    credential = upstream_credential(call.client, settings)
-    translated = _translated(call, asked, target)
-    record.losses = translated.losses
-    for loss in translated.losses:
+    images = asked.images(translated=wire is not target.protocol)
+    remembered = (yield from replay.recall(call, asked)) if replay.is_needed(target) else {}
+    if remembered:
+        record.note(f"put back the reasoning of {len(remembered)} tool turns, which {target.label} wants")
+    worded = _worded(call, asked, target, remembered)
+    record.losses = (*worded.changes.losses, *worded.losses)
+    for loss in record.losses:
         record.note(f"left out {loss.path}: {loss.what}: {loss.why}")
-    version = settings.anthropic_version
-    headers = upstream_headers(target, credential, call.request.headers, wire=wire, stream=asked.stream, version=version)
+    for note in worded.changes.notes:
+        record.note(note)
+    headers = upstream_headers(target, credential, call.request.headers, worded.body, wire=wire, stream=asked.stream, settings=settings)
     query = call.request.target.partition("?")[2]
     url = upstream_url(target.protocol, target.base)
     if query and wire is target.protocol is Protocol.ANTHROPIC:
         url = f"{url}?{query}"
-    deadlines = call.gateway.stream_deadlines if asked.stream else call.gateway.plain_deadlines
-    request = UpstreamRequest("POST", url, headers, translated.body)
-    return Plan(target, request, credential, deadlines, translated.answer, asked.stream)
+    tokens = yield from _tokens(call, asked, target, worded.body)
+    report = call.gateway.reports.of(target, wire, max_tokens_clamped=worded.changes.clamped)
+    answer = replace(worded.answer, input_tokens=tokens, report=report)
+    deadlines = call.gateway.deadlines(target, stream=asked.stream)
+    return Plan(target, UpstreamRequest("POST", url, headers, worded.body), credential, deadlines, answer, asked.stream, images)
 
 
-def _translated(call: Call, asked: Asked, target: Target) -> Translated:
-    """The body in the target's words. The same wire is not translated: it passes but for the few members that must change."""
-    settings, request, stream, envelope = call.gateway.settings, call.request, asked.stream, asked.envelope
-    model = asked.model or target.model
-    seed = _SEEDLESS.sub("_", request.id)
-    estimate = estimate_body(envelope.body) if stream and call.wire is Protocol.ANTHROPIC else 0
-    if call.wire is target.protocol:
-        relays_messages = call.wire is Protocol.ANTHROPIC
-        body = _messages_body(envelope, target, call) if relays_messages else _chat_body(envelope, target, call, stream=stream)
-        wanted = _asks_for_usage(envelope)
-        answer = AnswerContext(model, seed, int(request.now), _choices(envelope), include_usage=wanted, input_tokens=estimate)
-        return Translated(body, answer)
-    if target.protocol is Protocol.OPENAI:
-        dialect = target.dialect if settings.enable_zai_thinking else replace(target.dialect, thinking_default=None)
-        return to_chat.to_chat(
-            cast("to_chat.Body", asked.typed),
-            dialect,
-            model=target.model,
-            answer_model=model,
-            seed=seed,
-            now=request.now,
-            input_tokens=estimate,
-        )
-    return to_messages.to_messages(
-        cast("to_messages.Body", asked.typed),
+def without_max_tokens(plan: Plan) -> Plan | None:
+    """The same request without its limit; None where that mends nothing.
+
+    z.ai's vision models answer 1210 ("invalid parameter") to limits they do not like, and do well without any. Messages demands one.
+    """
+    if not plan.images or plan.target.protocol is Protocol.ANTHROPIC:
+        return None
+    body = Envelope.read(plan.request.body, max_depth=None).replace({"max_tokens": None, "max_completion_tokens": None})
+    if body == plan.request.body:
+        return None
+    answer = replace(plan.answer, report=replace(plan.answer.report, max_tokens_clamped=None))
+    return replace(plan, request=replace(plan.request, body=body), answer=answer)
+
+
+# ---------------------------------------------------------------------------------------------------- words
+
+
+@dataclass(slots=True)
+class _Worded:
+    """A request in the words of its target."""
+
+    body: bytes
+    answer: AnswerContext
+    changes: Changes
+    losses: tuple[Loss, ...] = ()
+
+
+def _worded(call: Call, asked: Asked, target: Target, remembered: Mapping[str, str]) -> _Worded:
+    """The request in the target's words. The same wire is not translated: it passes but for the few members that must change."""
+    if call.wire is not target.protocol:
+        return _for_chat(call, asked, target, remembered) if call.wire is Protocol.ANTHROPIC else _for_messages(call, asked, target)
+    settings, envelope = call.gateway.settings, asked.envelope
+    if call.wire is Protocol.ANTHROPIC:
+        changes = messages_changes(envelope, target, settings)
+    else:
+        changes = chat_changes(envelope, target, settings, stream=asked.stream)
+        envelope = _with_turns(envelope, constant_chat(envelope, target, settings, changes))
+        if remembered:
+            envelope = _with_turns(envelope, replay.with_reasoning(envelope, remembered))
+    answer = AnswerContext(
+        asked.model or target.model,
+        _seed(call),
+        int(call.request.now),
+        _choices(envelope),
+        include_usage=asks_for_usage(envelope),
+    )
+    return _Worded(changes.made_in(envelope), answer, changes)
+
+
+def _for_chat(call: Call, asked: Asked, target: Target, remembered: Mapping[str, str]) -> _Worded:
+    settings, changes, dialect = call.gateway.settings, Changes(), target.dialect
+    request, unknown = cast("tuple[messages.Request, list[str]]", asked.typed)
+    request = limited_messages(request, target, changes)
+    if remembered:
+        request = replay.with_thinking(request, remembered)
+    if dialect.thinking_default is not None and not settings.enable_zai_thinking:
+        dialect = replace(dialect, thinking_default=None)
+    if BILLING in (asked.envelope.get("system") or b""):
+        if is_constant(target, settings):
+            changes.notes.append("left out the billing header, whose cch= changes, for the upstream's prompt cache")
+        else:
+            dialect = replace(dialect, billing_header=True)
+    translated = to_chat.to_chat(
+        (request, unknown),
+        dialect,
+        model=target.model,
+        answer_model=asked.model or target.model,
+        seed=_seed(call),
+        now=call.request.now,
+    )
+    return _Worded(translated.body, translated.answer, changes, translated.losses)
+
+
+def _for_messages(call: Call, asked: Asked, target: Target) -> _Worded:
+    settings, changes = call.gateway.settings, Changes()
+    request, unknown = cast("tuple[chat.Request, list[str]]", asked.typed)
+    constant = constant_chat(asked.envelope, target, settings, changes)
+    if constant is not None:
+        request, unknown = read(chat.Request, asked.envelope.replace({"messages": constant}))
+    translated = to_messages.to_messages(
+        (limited_chat(request, target, changes), unknown),
         target.dialect,
         model=target.model,
-        answer_model=model,
-        seed=seed,
-        now=request.now,
-        default_max_tokens=settings.default_max_tokens,
+        answer_model=asked.model or target.model,
+        seed=_seed(call),
+        now=call.request.now,
+        default_max_tokens=default_limit(target),
     )
+    return _Worded(translated.body, translated.answer, changes, translated.losses)
 
 
-def _messages_body(envelope: Envelope, target: Target, call: Call) -> bytes:
-    if not target.dialect.original:
-        thread = envelope.members.get("thread")
-        if thread is not None:
-            to_chat.refuse_thread(thread)
-    changes: dict[str, bytes | None] = {"model": encode(target.model)}
-    limit = envelope.get("max_tokens")
-    if limit is None or limit == b"null" or limit.startswith(b"-"):  # 0 is meant: it fills the prompt cache
-        changes["max_tokens"] = b"%d" % call.gateway.settings.default_max_tokens
-    system = envelope.get("system")
-    if system is not None and not target.dialect.original and b"x-anthropic-billing-header" in system:
-        changes["system"] = _NONCE.sub(rb"\g<1>00000", system)
-        call.record.note("replaced the changing cch= of the billing header by a constant, for the upstream's prompt cache")
-    return envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
+def _with_turns(envelope: Envelope, turns: bytes | None) -> Envelope:
+    return envelope if turns is None else Envelope.read(envelope.replace({"messages": turns}), max_depth=None)
 
 
-def _chat_body(envelope: Envelope, target: Target, call: Call, *, stream: bool) -> bytes:
-    changes: dict[str, bytes | None] = {"model": encode(target.model)}
-    if stream and target.dialect.stream_usage and not _asks_for_usage(envelope):
-        options = envelope.members.get("stream_options")
-        found = members(options) if options is not None and bytes(options).startswith(b"{") else {}
-        changes["stream_options"] = encode({**found, "include_usage": True})
-    for name in ("max_tokens", "max_completion_tokens"):
-        limit = envelope.get(name)
-        if limit is not None and (limit == b"0" or limit.startswith(b"-")):
-            changes[name] = None
-    thinking = _thinking(envelope.members, target, call)
-    if thinking is not None:
-        changes["thinking"] = thinking
-    return envelope.replace({name: value for name, value in changes.items() if envelope.get(name) != value})
+def _seed(call: Call) -> str:
+    return _SEEDLESS.sub("_", call.request.id)
 
 
-def _thinking(found: Mapping[str, Raw], target: Target, call: Call) -> bytes | None:
-    """GLM's thinking switch, where the client said nothing of its own about it; None where it did, or the upstream has no such switch."""
-    wanted = target.dialect.thinking_default
-    if wanted is None or target.dialect.thinking is not ThinkingStyle.TOGGLE or not call.gateway.settings.enable_zai_thinking:
-        return None
-    if given(found.get("thinking", ABSENT)):
-        return None
-    effort = bytes(found.get("reasoning_effort", ABSENT))
-    return encode({"type": "disabled" if effort in (b'"none"', b'"minimal"') else wanted})
+def _tokens(call: Call, asked: Asked, target: Target, body: bytes) -> Flow[int]:
+    """Input tokens of what is sent: an estimate, unless an answer may be refused over the number."""
+    gateway = call.gateway
+    if gateway.settings.token_validation_strict and not asked.stream:
+        tokens = yield from Compute(gateway.counter.payload, (body,))
+    else:
+        tokens = gateway.estimator.estimate(body, target.model)
+    if gateway.settings.enable_token_counting_logging:
+        call.record.note(f"{tokens} input tokens expected of {target.label}, in {len(body)} bytes")
+    return tokens
 
 
 def _choices(envelope: Envelope) -> int:
     """How many answers the client wants at once (``n`` of chat)."""
     asked = envelope.get("n") or b""
     return max(1, int(asked)) if asked.isdigit() else 1
-
-
-def _asks_for_usage(envelope: Envelope) -> bool:
-    options = envelope.members.get("stream_options")
-    if options is None or not bytes(options).startswith(b"{"):
-        return False
-    asked = members(options).get("include_usage")
-    return asked is not None and bytes(asked) == b"true"

@@ -32,11 +32,16 @@ class Record:
     upstream_status: int | None = None
     upstream_request_id: str = ""
     attempts: int = 0
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = field(default_factory=Counts)  # the upstream's, never scaled
     losses: tuple[Loss, ...] = ()
     skipped: int = 0  # malformed upstream events
     notes: list[str] = field(default_factory=list)  # lines for the log, from ``note``: routing, losses
     broken: bool = False  # the answer could not be ended properly: the connection must close
+
+    @property
+    def estimated(self) -> bool:
+        """Whether a number in ``counts`` is the proxy's own, because the upstream gave none."""
+        return self.counts.estimated
 
     def note(self, text: str) -> None:
         """Add a line for the log. Whatever would break the line, or turn its letters around, is escaped."""
@@ -54,6 +59,7 @@ class Record:
             ("stream", self.stream or None),
             ("input", None if self.counts.input is None else self.counts.prompt),
             ("output", self.counts.output),
+            ("estimated", self.counts.estimated or None),
             ("dropped", ",".join(dict.fromkeys(loss.what for loss in self.losses))),
             ("skipped", self.skipped or None),
             ("code", self.error_code),

@@ -22,24 +22,30 @@ OWN = {"core", "transports"}
 #: What a pure module may import. Everything here computes; nothing looks at a clock, a file, the environment or a socket.
 PURE = {
     "__future__",
-    "abc", "base64", "binascii", "collections", "collections.abc", "core", "dataclasses", "datetime", "enum", "fnmatch", "functools",
+    "abc", "base64", "binascii", "collections", "collections.abc", "core", "dataclasses", "datetime", "difflib", "enum", "fnmatch", "functools",
     "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "string", "typing", "urllib.parse",
 }  # fmt: skip
 
 #: Further imports of single files, each with its reason.
 ALSO = {
-    "core/tokens.py": {
+    "core/tokens/vocabulary.py": {
         "importlib": "the packaged vocabulary is read through importlib.resources",
         "lzma": "and is compressed",
+        "threading": "drivers count in threads: one of them loads the vocabulary, the others wait for it",
         "tiktoken": "the tokeniser",
     },
+    "core/bodies.py": {"zlib": "opens compressed request bodies; it computes, nothing more"},
     "core/testing/strategies.py": {"hypothesis": "strategies for third parties"},
 }
 
 #: Functions that import when called, each with its reason.
 LATE_IMPORTS = {
-    "core/tokens.py:_encoder": "tiktoken takes 22 ms, and who never counts need not pay",
+    "core/tokens/vocabulary.py:encoder_of": "tiktoken takes 22 ms, and who never counts need not pay",
+    "transports/config/files.py:_from_yaml": "YAML takes 25 ms, and who has no such file need not pay",
+    "transports/config/writing.py:write_setting": "the same",
     "transports/anyio_server.py:_serve": "the simulator costs start-up time that only --demo should pay",
+    "transports/vocabularies.py:download": "tiktoken is for those who ask for it",
+    "transports/vocabularies.py:_of_tokenizer": "tokenizers is optional",
     "transports/anyio_server.py:_raise_descriptor_limit": "Windows has no module resource",
 }
 
@@ -49,20 +55,25 @@ MOST_LINES = 500
 
 #: Modules that transports are built of, and what each is; everything else in transports stands alone.
 SHARED = {
-    "config": "flags and environment",
+    "config": "flags, environment and configuration files",
     "drive": "performs a flow's effects",
     "http1": "HTTP/1.1 framing towards clients",
     "listener": "serves one connection",
     "logs": "the logger and its format",
+    "probing": "whether upstreams can be reached",
+    "reload": "settings that change while the server runs",
+    "selection": "the file in which a selection is kept",
     "server": "listens, serves connections, drains",
     "stores": "caches and statistics",
     "upstream": "the HTTP client",
+    "vocabularies": "token vocabularies from files",
     "world": "what a flow meets in a server process",
 }
 
 #: Imports between transports outside that rule, (who, whom) to the reason.
 CROSSINGS: dict[tuple[str, str], str] = {
     ("anyio_server", "simulator"): "--demo serves it",
+    ("anyio_server", "switching"): "runs it in the background",
     ("simulator", "simulation"): "the simulated upstream and the listener around it",
 }
 

@@ -2,13 +2,16 @@
 
 A *world* holds one performer per effect type. Both loops keep the protocol that ``core.effects`` states: upstream errors and
 ``ClientGone`` are thrown into the flow, anything else that a performer raises is a bug (or a cancellation) and leaves the loop.
+Flows share the state of their gateway: ``run`` steps one at a time, whatever the number of threads, and an event loop does so anyway. A
+gateway is used by threads with ``run`` or by one event loop, not by both.
 Whoever runs a flow ends the client's answer afterwards: by then the result is safe, even if the client leaves over its last bytes.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from core.effects import Effect, Flow
 from core.errors import ClientGone, UpstreamError
@@ -19,6 +22,9 @@ T = TypeVar("T")
 Performers: TypeAlias = Mapping[type[Effect[Any]], Callable[[Any, Any], Any]]
 #: The same for an event loop: the functions return awaitables of the reply.
 AsyncPerformers: TypeAlias = Mapping[type[Effect[Any]], Callable[[Any, Any], Awaitable[Any]]]
+
+#: Held while a flow computes, not while its effects are performed. Python runs one thread at a time in any case.
+_STEP: Final = threading.Lock()
 
 
 class World(Protocol):
@@ -47,16 +53,20 @@ def run(flow: Flow[T], world: World) -> T:
     """
     performers = world.performers
     try:
-        effect = next(flow)
+        with _STEP:
+            effect = next(flow)
         while True:
             try:
                 reply = performers[type(effect)](world, effect)
             except UpstreamError as error:
-                effect = flow.throw(error)
+                with _STEP:
+                    effect = flow.throw(error)
             except ClientGone as gone:
-                return abandon(flow, gone)
+                with _STEP:
+                    return abandon(flow, gone)
             else:
-                effect = flow.send(reply)
+                with _STEP:
+                    effect = flow.send(reply)
     except StopIteration as stop:
         result: T = stop.value
         return result

@@ -106,11 +106,11 @@ class Connection:
             return self._take_chunks() if self._chunked else self._take_length()
         return True
 
-    def request(self, *, id: str, now: float, peer: str) -> Request:
-        """The whole request; ``id``, ``now`` and ``peer`` as in ``Request``."""
+    def request(self, *, id: str, now: float, peer: str, dice: float = 0.5) -> Request:
+        """The whole request; ``id``, ``now``, ``peer`` and ``dice`` as in ``Request``."""
         parts, self._parts = self._parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return Request(self.method, self.target, self.headers, bytes(body), id, now, peer)
+        return Request(self.method, self.target, self.headers, bytes(body), id, now, peer, dice)
 
     def invitation(self) -> bytes:
         """``100 Continue`` when the client waits for it before it sends the body, else nothing."""

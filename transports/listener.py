@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -21,7 +22,8 @@ import h11
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 from core.effects import Flow, Head, Headers, Request, Vitals
-from core.errors import ClientGone, InternalError, ProxyError, RequestTimeout, Unavailable
+from core.errors import ClientGone, InternalError, ProxyError, RequestTimeout, TooManyRequests, Unavailable
+from core.traffic.windows import network_of
 from transports.drive import abandon, run_async
 from transports.http1 import Connection, Phase
 from transports.logs import NAME
@@ -64,6 +66,8 @@ class Service:
     refuse: Callable[[str, Headers, ProxyError, str], tuple[Head, bytes]]
     #: The request id: (headers, a fresh one).
     identify: Callable[[Headers, str], str]
+    #: By what the connections of a peer address are counted; None: not at all.
+    counted_as: Callable[[str], str | None] = network_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Limits:
     header_bytes: int = 64 * 1024
     body_bytes: int = 32 * 1024 * 1024
     connections: int = 2000  # 0: no limit
+    connections_per_address: int = 0  # the same
     header: float = 10.0
     body_idle: float = 30.0
     body_total: float = 300.0
@@ -101,9 +106,10 @@ class Listener:
         self.clock = clock
         self.draining = False  # new work is refused
         self.closing = False  # ... and connections are not kept
-        self.house = House(upstream, cache, self._spawn, self.vitals)
+        self.house = House(upstream, cache, self._spawn, self.vitals, clock)
         self.totals = Totals(time.time(), secrets.token_hex(8))
         self.connections: set[ClientConnection] = set()
+        self._places = Places()
         self._emptied = anyio.Event()
         self._tasks = tasks
 
@@ -114,12 +120,18 @@ class Listener:
         """Talk with one client until either side closes the connection."""
         connection = ClientConnection(stream, self)
         self.connections.add(connection)
+        who = self.service.counted_as(connection.peer)
+        refused = self._places.refusal(who, self.limits)
+        if refused is None:
+            self._places.take(who)
         try:
-            await connection.run(full=0 < self.limits.connections < len(self.connections))
+            await connection.run(refused)
         except Exception:
             logger.exception("a connection failed")  # a bug, which must not end the other connections
         finally:
             self.connections.discard(connection)
+            if refused is None:
+                self._places.give_back(who)
             if not self.connections:
                 self._emptied.set()
                 self._emptied = anyio.Event()
@@ -169,6 +181,37 @@ class Listener:
             logger.exception("a background flow failed")
 
 
+class Places:
+    """How many connections there are, in all and by address. One that is told that there is no room for it takes none."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._by_address: dict[str, int] = {}
+
+    def refusal(self, who: str | None, limits: Limits) -> ProxyError | None:
+        """Why there is no room for one more of ``who``."""
+        if 0 < limits.connections <= self._taken:
+            return Unavailable("too many connections", retry_after=1)
+        if who is not None and 0 < limits.connections_per_address <= self._by_address.get(who, 0):
+            return TooManyRequests("too many connections from this address", retry_after=1)
+        return None
+
+    def take(self, who: str | None) -> None:
+        self._taken += 1
+        if who is not None:
+            self._by_address[who] = self._by_address.get(who, 0) + 1
+
+    def give_back(self, who: str | None) -> None:
+        self._taken -= 1
+        if who is None:
+            return
+        left = self._by_address[who] - 1
+        if left:
+            self._by_address[who] = left
+        else:
+            del self._by_address[who]
+
+
 class Totals:
     """The counters behind ``Vitals``."""
 
@@ -203,7 +246,7 @@ class ClientConnection:
         self.pending = 0
         self._stream = stream
         self._listener = listener
-        self._peer = str(stream.extra(SocketAttribute.remote_address, ("",))[0])
+        self.peer = str(stream.extra(SocketAttribute.remote_address, ("",))[0])
         self._http = Connection(max_header_bytes=limits.header_bytes, max_body_bytes=limits.body_bytes)
         self._unsent: list[bytes] = []
         self._head: Head | None = None  # announced by the exchange, not yet turned into bytes
@@ -220,14 +263,14 @@ class ClientConnection:
         self._began = 0.0
         self._id = ""
 
-    async def run(self, *, full: bool) -> None:
-        """Serve requests until the connection ends. ``full``: there is no room for it, say so and close."""
+    async def run(self, refused: ProxyError | None = None) -> None:
+        """Serve requests until the connection ends. ``refused``: there is no room for it, say so and close."""
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._listen)
-                    if full:
-                        await self._refuse(Unavailable("too many connections", retry_after=1))
+                    if refused is not None:
+                        await self._refuse(refused)
                     else:
                         await self._converse()
                     tasks.cancel_scope.cancel()
@@ -325,7 +368,8 @@ class ClientConnection:
         self._id = service.identify(self._http.headers, _fresh_id())
         self._began = self._listener.clock()
         self._last = self._listener.draining
-        self._flow = service.answer(self._http.request(id=self._id, now=now, peer=self._peer))
+        dice = random.random()  # noqa: S311 - spreads retries, and hides nothing
+        self._flow = service.answer(self._http.request(id=self._id, now=now, peer=self.peer, dice=dice))
         self._world = EventLoopWorld(self._listener.house, self)
         try:
             record = await run_async(self._flow, self._world)

@@ -6,10 +6,11 @@ import errno
 import logging
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import anyio
 from anyio.abc import SocketAttribute, SocketListener, TaskGroup
@@ -28,6 +29,9 @@ _SEND_BUFFER_BYTES: Final = 64 * 1024
 #: When the process has no file descriptors left for another client.
 _ACCEPT_PAUSE_SECONDS: Final = 0.1
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED))
+_END: Final = (signal.SIGTERM, signal.SIGINT)
+#: Windows has no such signal; a changed file is noticed there as well.
+_RELOAD: Final = () if sys.platform == "win32" else (signal.SIGHUP,)
 
 
 class AddressUnavailable(Exception):
@@ -40,7 +44,11 @@ class AddressUnavailable(Exception):
 
 @dataclass(slots=True)
 class Server:
-    """A service that listens until a signal ends it. ``announce`` is told the base URL once clients can connect."""
+    """A service that listens until a signal ends it.
+
+    ``announce`` is told the base URL once clients can connect, ``hang_up`` is called at SIGHUP, and ``beside`` is what runs in the
+    background until the end.
+    """
 
     service: Service
     upstream: Upstream
@@ -51,20 +59,33 @@ class Server:
     announce: Callable[[str], None]
     #: Between the signal and the closing of the listeners: time for a load balancer to see /ready turn 503.
     lame_duck_seconds: float = 1.0
+    hang_up: Callable[[], None] = lambda: None
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    _listener: Listener | None = field(default=None, init=False)
+
+    def adjust(self, limits: Limits, drain_seconds: float) -> None:
+        """Other limits: sizes and times count for connections made from now on, the number of connections at once."""
+        self.limits, self.drain_seconds = limits, drain_seconds
+        if self._listener is not None:
+            self._listener.limits = limits
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; the exit code. Raises ``AddressUnavailable``."""
         doors = await self._open_doors()
         code = 0
         async with anyio.create_task_group() as tasks:
-            listener = Listener(self.service, self.upstream, MemoryCache(time.monotonic), self.limits, tasks)
+            self._listener = listener = Listener(self.service, self.upstream, MemoryCache(time.monotonic), self.limits, tasks)
             for door in doors:
                 tasks.start_soon(_accept, door, listener, tasks)
             tasks.start_soon(listener.sweep)
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            with anyio.open_signal_receiver(*_END, *_RELOAD) as signals:
+                for background in self.beside:
+                    tasks.start_soon(background)
                 self.announce(self._url(doors[0].extra(SocketAttribute.local_port)))
-                async for _ in signals:
-                    if listener.draining:
+                async for number in signals:
+                    if number in _RELOAD:
+                        self.hang_up()
+                    elif listener.draining:
                         code = 130
                         tasks.cancel_scope.cancel()
                     else:

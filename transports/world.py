@@ -6,6 +6,8 @@ embedders. Both speak to the upstreams through the same code.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +18,28 @@ import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal
 
-from core.effects import Await, Compute, Fetch, Flow, Head, Inspect, Load, Open, Read, Send, Spawn, Start, Store, Vitals
+from core.effects import (
+    Await,
+    Compute,
+    Enter,
+    Fetch,
+    Flow,
+    Gate,
+    Head,
+    Inspect,
+    Leave,
+    Load,
+    Now,
+    Open,
+    Pause,
+    Place,
+    Read,
+    Send,
+    Spawn,
+    Start,
+    Store,
+    Vitals,
+)
 from core.errors import UpstreamFailed
 from transports.drive import AsyncPerformers, Performers, run
 from transports.upstream import Call, Upstream
@@ -105,6 +128,68 @@ class House:
     cache: Cache
     spawn: Callable[[Flow[Any]], None]
     inspect: Callable[[], Vitals]
+    clock: Callable[[], float] = time.monotonic
+
+
+class Waiting:
+    """The pauses of a flow, and its place at a gate. Used within one event loop, so that nobody is let in between a look and a wait."""
+
+    __slots__ = ("_alarm", "_clock", "_ended", "_gate", "_place")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._gate: Gate[Any] | None = None
+        self._place: Place | None = None
+        self._alarm: anyio.Event | None = None
+        self._ended = False
+
+    async def pause(self, seconds: float) -> None:
+        if not self._ended:
+            await self._wait(seconds)
+
+    async def enter(self, effect: Enter) -> bool | None:
+        now = self._clock()
+        idle_by = now + (math.inf if effect.idle is None else effect.idle)
+        if self._gate is not effect.gate:
+            self.leave()
+            self._gate, self._place = effect.gate, effect.gate.join(effect.client, now, self._wake)
+        place = self._place
+        while place is not None and not place.inside:
+            until_growth = effect.gate.look(now)
+            late_by = place.since + (effect.timeout or math.inf)
+            if place.inside:
+                break
+            if now >= late_by or self._ended:
+                place = None
+            elif now >= idle_by:
+                return None
+            else:
+                await self._wait(min(until_growth, late_by - now, idle_by - now))
+                now = self._clock()
+        if place is None:
+            self.leave()
+        return place is not None
+
+    def leave(self, *, crowded: bool = False) -> None:
+        """Give back the place, if there is one."""
+        gate, place = self._gate, self._place
+        self._gate = self._place = None
+        if gate is not None and place is not None:
+            gate.leave(place, self._clock(), crowded=crowded)
+
+    def end(self) -> None:
+        """Nobody waits any more: the process must end."""
+        self._ended = True
+        self._wake()
+
+    async def _wait(self, seconds: float) -> None:
+        self._alarm = anyio.Event()
+        with anyio.move_on_after(seconds):
+            await self._alarm.wait()
+
+    def _wake(self) -> None:
+        if self._alarm is not None:
+            self._alarm.set()
 
 
 class EventLoopWorld:
@@ -114,7 +199,7 @@ class EventLoopWorld:
     stream with its last event.
     """
 
-    __slots__ = ("_call", "_client", "_fetching", "_house", "_interrupted")
+    __slots__ = ("_call", "_client", "_fetching", "_house", "_interrupted", "_waiting")
 
     def __init__(self, house: House, client: Client) -> None:
         self._house = house
@@ -122,18 +207,23 @@ class EventLoopWorld:
         self._call: Call | None = None
         self._fetching: Call | None = None
         self._interrupted = False
+        self._waiting = Waiting(house.clock)
 
     @property
     def performers(self) -> AsyncPerformers:
         return _EVENT_LOOP
 
     async def release(self) -> None:
-        if self._call is not None:
-            await self._call.release()
+        try:
+            if self._call is not None:
+                await self._call.release()
+        finally:
+            self._waiting.leave()
 
     async def interrupt(self) -> None:
-        """Fail whatever the flow has upstream, now and from now on: the process must end."""
+        """Fail whatever the flow has upstream, now and from now on, and let it wait for nothing: the process must end."""
         self._interrupted = True
+        self._waiting.end()
         for call in (self._call, self._fetching):
             if call is not None:
                 await call.interrupt()
@@ -189,6 +279,22 @@ class EventLoopWorld:
     async def inspect(self, effect: Inspect) -> Vitals:
         return self._house.inspect()
 
+    async def now(self, effect: Now) -> float:
+        return self._house.clock()
+
+    async def pause(self, effect: Pause) -> None:
+        await self._flush()
+        await self._waiting.pause(effect.seconds)
+
+    async def enter(self, effect: Enter) -> bool | None:
+        await self._flush()
+        return await self._waiting.enter(effect)
+
+    async def leave(self, effect: Leave) -> None:
+        if self._call is not None:
+            await self._call.release()
+        self._waiting.leave(crowded=effect.crowded)
+
     async def _flush(self) -> None:
         if self._client.pending:
             await self._client.flush()
@@ -216,6 +322,10 @@ _EVENT_LOOP: Final[AsyncPerformers] = {
     Compute: EventLoopWorld.compute,
     Spawn: EventLoopWorld.spawn,
     Inspect: EventLoopWorld.inspect,
+    Now: EventLoopWorld.now,
+    Pause: EventLoopWorld.pause,
+    Enter: EventLoopWorld.enter,
+    Leave: EventLoopWorld.leave,
 }
 
 
@@ -224,7 +334,8 @@ class BlockingWorld:
     """One flow's world in a thread of its own, answering into ``head`` and ``body``.
 
     ``portal`` leads to an event loop in another thread (``anyio.from_thread.start_blocking_portal``) which does the waiting; the
-    flow, what it computes and the cache stay in the calling thread. Spawned flows run in ``release``, one after the other.
+    flow, what it computes and the cache stay in the calling thread. Spawned flows run in ``release``, one after the other. Worlds whose
+    flows share a gateway share a portal: only its thread touches the gates.
     """
 
     portal: BlockingPortal
@@ -233,18 +344,21 @@ class BlockingWorld:
     vitals: Vitals
     head: Head | None = None
     body: bytearray = field(default_factory=bytearray)
+    clock: Callable[[], float] = time.monotonic
     _call: Call | None = None
     _spawned: list[Flow[Any]] = field(default_factory=list)
+    _waiting: Waiting | None = None  # once something was waited for
 
     @property
     def performers(self) -> Performers:
         return _BLOCKING
 
     def release(self) -> None:
-        if self._call is not None:
-            self.portal.call(self._call.release)
-        for flow in self._spawned:
-            run(flow, BlockingWorld(self.portal, self.upstream, self.cache, self.vitals))
+        try:
+            self.leave(Leave())
+        finally:
+            for flow in self._spawned:
+                run(flow, BlockingWorld(self.portal, self.upstream, self.cache, self.vitals, clock=self.clock))
 
     def open(self, effect: Open) -> Head | None:
         if self._call is None:
@@ -281,6 +395,28 @@ class BlockingWorld:
     def inspect(self, effect: Inspect) -> Vitals:
         return self.vitals
 
+    def now(self, effect: Now) -> float:
+        return self.clock()
+
+    def pause(self, effect: Pause) -> None:
+        self.portal.call(self._waits().pause, effect.seconds)
+
+    def enter(self, effect: Enter) -> bool | None:
+        return self.portal.call(self._waits().enter, effect)
+
+    def leave(self, effect: Leave) -> None:
+        try:
+            if self._call is not None:
+                self.portal.call(self._call.release)
+        finally:
+            if self._waiting is not None:
+                self.portal.call(partial(self._waiting.leave, crowded=effect.crowded))
+
+    def _waits(self) -> Waiting:
+        if self._waiting is None:
+            self._waiting = Waiting(self.clock)
+        return self._waiting
+
     def _opened(self) -> Call:
         if self._call is None:
             raise RuntimeError("asked for an answer without having opened one")
@@ -299,4 +435,8 @@ _BLOCKING: Final[Performers] = {
     Compute: BlockingWorld.compute,
     Spawn: BlockingWorld.spawn,
     Inspect: BlockingWorld.inspect,
+    Now: BlockingWorld.now,
+    Pause: BlockingWorld.pause,
+    Enter: BlockingWorld.enter,
+    Leave: BlockingWorld.leave,
 }

@@ -13,6 +13,8 @@ Concurrency: TypeAlias = int | Literal["auto"]
 #: How a credential is written for a target, where not as its protocol has it.
 Auth: TypeAlias = Literal["bearer", "x-api-key", "as-sent"]
 AUTHS: Final[tuple[Auth, ...]] = ("bearer", "x-api-key", "as-sent")
+#: What a provider may say it is. ``core.routing`` knows the dialects of each.
+PRESETS: Final = ("generic", "openai", "anthropic", "zai", "deepseek", "moonshot", "openrouter", "ollama", "vllm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,25 @@ class Timeouts:
     first_byte: float | None = None
     stream: float | None = None
     stream_total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Of a model, in USD per million tokens; None: not known."""
+
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The ``cli`` part of ``config.yaml``. Seconds."""
+
+    refresh_interval: float = 2.0
+    auto_switch_enabled: bool = False
+    auto_switch_interval: float = 60.0
 
 
 NO_LIMITS: Final = Limits()
@@ -79,7 +100,7 @@ class Provider:
     key_concurrency: Concurrency | None = None  # None: as for everyone
     weight: int = 1
     default_max_tokens: int = 1024
-    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # lower-case names
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +112,7 @@ class Server:
     display_name: str = ""
     region: str = ""
     api_key: str | None = field(default=None, repr=False)
-    latency_ms: float | None = None  # informational
+    latency_ms: float | None = None  # for people only
     fallbacks: tuple[str, ...] = ()  # names of servers, in order
     key_concurrency: Concurrency | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,12 +13,18 @@ from core.effects import (
     Await,
     Compute,
     Effect,
+    Enter,
     Fetch,
     Flow,
+    Gate,
     Head,
     Inspect,
+    Leave,
     Load,
+    Now,
     Open,
+    Pause,
+    Place,
     Read,
     Send,
     Spawn,
@@ -85,8 +92,57 @@ class _Incoming:
         return b""
 
 
+class _Waiting:
+    """The clock, and the place at a gate."""
+
+    __slots__ = ("_gate", "_place", "_script", "now")
+
+    def __init__(self, now: float, script: Sequence[bool | None]) -> None:
+        self.now = now
+        self._script = iter(script)
+        self._gate: Gate[Any] | None = None
+        self._place: Place | None = None
+
+    def enter(self, effect: Enter) -> bool | None:
+        for scripted in self._script:
+            if scripted is None:
+                self.now += effect.idle or 0.0
+            return scripted
+        if self._gate is not effect.gate:
+            self.leave()
+            self._gate, self._place = effect.gate, effect.gate.join(effect.client, self.now, _unheard)
+        effect.gate.look(self.now)
+        place, idle_by = self._place, self.now + (math.inf if effect.idle is None else effect.idle)
+        while place is not None and not place.inside:
+            late_by = place.since + (effect.timeout or math.inf)
+            if self.now >= late_by:
+                place = None
+            elif self.now >= idle_by:
+                return None
+            else:
+                self.now = min(self.now + effect.gate.look(self.now), late_by, idle_by)
+                _require(self.now < math.inf, "waits at a gate that nobody leaves", effect)
+                effect.gate.look(self.now)
+        if place is None:
+            self.leave()
+        return place is not None
+
+    def leave(self, *, crowded: bool = False) -> None:
+        if self._gate is not None and self._place is not None:
+            self._gate.leave(self._place, self.now, crowded=crowded)
+        self._gate = self._place = None
+
+
+def _unheard() -> None:
+    """Nobody is woken here: who waits looks at the gate."""
+
+
 class ScriptedWorld:
-    """Runs a flow without I/O, clock or threads; everything happens on the spot.
+    """Runs a flow without I/O or threads; everything happens on the spot.
+
+    The clock begins at ``now``. It goes on while the flow pauses, is told of silence, or waits at a gate; nothing else takes time.
+    ``enters`` answers the ``Enter`` effects in turn. After that, gates are really entered, and left when the flow ends: what waits there
+    was put into the gate by the test.
 
     ``opens`` and ``fetches`` answer the ``Open`` and ``Fetch`` effects in turn. ``fail=(n, error)`` throws ``error`` at the n-th
     upstream effect (``Open``, ``Await``, ``Read``, ``Fetch``), ``gone=n`` throws ``ClientGone`` at the n-th effect of any kind; both
@@ -106,6 +162,8 @@ class ScriptedWorld:
         vitals: Vitals | None = None,
         fail: tuple[int, UpstreamError] | None = None,
         gone: int | None = None,
+        now: float = 1000.0,
+        enters: Sequence[bool | None] = (),
     ) -> None:
         self.cache: dict[bytes, bytes] = dict(cache or {})
         self.head: Head | None = None  # of the answer to the client, once begun
@@ -122,6 +180,12 @@ class ScriptedWorld:
         self._stage = _Stage.SERVING
         self._incoming: _Incoming | None = None
         self._spawned: list[Flow[Any]] = []
+        self._waiting = _Waiting(now, enters)
+
+    @property
+    def now(self) -> float:
+        """What the clock says."""
+        return self._waiting.now
 
     @property
     def sent(self) -> bytes:
@@ -138,6 +202,12 @@ class ScriptedWorld:
         return result
 
     def _drive(self, flow: Flow[T]) -> T:
+        try:
+            return self._perform_all(flow)
+        finally:
+            self._waiting.leave()
+
+    def _perform_all(self, flow: Flow[T]) -> T:
         reply: Any = None
         error: ClientGone | UpstreamError | None = None
         while True:
@@ -160,6 +230,8 @@ class ScriptedWorld:
                     error = outcome
                 else:
                     reply = outcome
+                    if outcome is None and not isinstance(effect, Fetch):
+                        self._waiting.now += effect.idle or 0.0
             elif isinstance(effect, (Start, Send)):
                 self._answer_client(effect)
             else:
@@ -176,8 +248,23 @@ class ScriptedWorld:
         if isinstance(effect, Spawn):
             self._spawned.append(effect.flow)
             return None
-        assert isinstance(effect, Inspect), "a new effect has to find its place here"
-        return self._vitals
+        if isinstance(effect, Inspect):
+            return self._vitals
+        return self._wait(effect)
+
+    def _wait(self, effect: Effect[Any]) -> float | bool | None:
+        if isinstance(effect, Now):
+            return self.now
+        if isinstance(effect, Enter):
+            return self._waiting.enter(effect)
+        if isinstance(effect, Leave):
+            self._incoming = None
+            self._waiting.leave(crowded=effect.crowded)
+            return None
+        assert isinstance(effect, Pause), "a new effect has to find its place here"
+        _require(effect.seconds >= 0, "paused for less than no time", effect)
+        self._waiting.now += effect.seconds
+        return None
 
     def _answer_client(self, effect: Start | Send) -> None:
         _require(self._stage is _Stage.SERVING, "touched the client's answer in the background", effect)

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Raw
 
+from core.dialects import Protocol
 from core.errors import UpstreamFailed, UpstreamGarbled
 from core.translate import faults, stops, tools, usage
 from core.translate.calls import arguments_of, name_of
@@ -93,13 +94,17 @@ def answer_to_messages(body: bytes, context: AnswerContext) -> tuple[bytes, Coun
     if message is None:
         raise UpstreamGarbled("the upstream's answer has no choices[0].message")
     calls = _calls(message, context)
-    content = [*_reasoning(message, context), *_texts(message), *calls]
+    thoughts, text = _reasoning(message, context), _text(message)
+    content = [*thoughts, *_blocks(text), *calls]
     reason = stops.stop_reason(choice.finish_reason, calls=bool(calls), refused=bool(message.refusal))
     stop_text = choice.stop_reason if isinstance(choice.stop_reason, str) and choice.stop_reason in context.stop_sequences else None
-    counts = usage.of_chat(answer.usage).repaired(context.input_tokens)
+    counts = context.completed(
+        usage.of_chat(answer.usage), lambda: usage.weight(text) + _calls_weight(message) + sum(map(_thought_weight, thoughts))
+    )
     head = {"id": message_id(answer.id or "", context), "type": "message", "role": "assistant", "model": context.model, "content": content}
     stop = stop_delta(reason, stop_text, message.refusal or "")
-    return b'%b,%b,"usage":%b}' % (encode(head)[:-1], stop[1:-1], usage.messages_json(counts)), counts
+    told = context.report.usage_of(Protocol.ANTHROPIC, counts)
+    return b'%b,%b,"usage":%b%b}' % (encode(head)[:-1], stop[1:-1], told, context.info(counts)), counts
 
 
 def _reasoning(message: chat.AnswerMessage, context: AnswerContext) -> list[dict[str, object]]:
@@ -130,20 +135,43 @@ def _thinking(text: str, signature: str = "") -> dict[str, object]:
     return {"type": "thinking", "thinking": text, "signature": signature}
 
 
-def _texts(message: chat.AnswerMessage) -> list[dict[str, object]]:
+def _text(message: chat.AnswerMessage) -> str:
     content = message.content
     text = content if isinstance(content, str) else "".join(part.text or part.refusal or "" for part in content or ())
-    text += message.refusal or ""
+    return text + (message.refusal or "")
+
+
+def _blocks(text: str) -> list[dict[str, object]]:
     return [{"type": "text", "text": text}] if text.strip() else []  # Anthropic refuses blank text when it comes back
 
 
-def _calls(message: chat.AnswerMessage, context: AnswerContext) -> list[dict[str, object]]:
+def _thought_weight(block: dict[str, object]) -> int:
+    return usage.weight(str(block.get("thinking", "")))
+
+
+def _calls_weight(message: chat.AnswerMessage) -> int:
+    return sum(usage.call_weight(name_of(call), arguments_of(call)) for call in _said_calls(message))
+
+
+def completion_weight(answer: chat.Completion) -> int:
+    """What a chat completion says in all its choices, by ``usage.weight``."""
+    total = 0
+    for choice in answer.choices or ():
+        message = choice.message or choice.delta or chat.AnswerMessage()
+        total += usage.weight(_text(message)) + usage.weight(message.reasoning_content or message.reasoning or "") + _calls_weight(message)
+    return total
+
+
+def _said_calls(message: chat.AnswerMessage) -> list[chat.Call]:
     calls = list(message.tool_calls or ())
     if message.function_call is not None:
         calls.append(chat.Call(function=message.function_call))
-    said = [call for call in calls if name_of(call) or arguments_of(call).strip()]
+    return [call for call in calls if name_of(call) or arguments_of(call).strip()]
+
+
+def _calls(message: chat.AnswerMessage, context: AnswerContext) -> list[dict[str, object]]:
     ids: set[str] = set()
-    return [_call(call, number, ids, context) for number, call in enumerate(said)]
+    return [_call(call, number, ids, context) for number, call in enumerate(_said_calls(message))]
 
 
 def _call(call: chat.Call, number: int, ids: set[str], context: AnswerContext) -> dict[str, object]:
@@ -178,17 +206,35 @@ def answer_to_chat(body: bytes, context: AnswerContext) -> tuple[bytes, Counts]:
         _add_reasoning(message, content)
     if calls:
         message["tool_calls"] = calls
-    counts = usage.of_messages(answer.usage).repaired(context.input_tokens)
+    counts = context.completed(usage.of_messages(answer.usage), lambda: message_weight(answer, context, thinking=context.show_thinking))
     reason = stops.finish_reason(answer.stop_reason, calls=bool(calls))
-    completion = {
+    completion: dict[str, object] = {
         "id": completion_id(answer.id or "", context),
         "object": "chat.completion",
         "created": context.created,
         "model": context.model,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-        "usage": Raw(usage.chat_json(counts)),
+        "usage": Raw(context.report.usage_of(Protocol.OPENAI, counts)),
     }
-    return encode(completion), counts
+    return b"%b%b}" % (encode(completion)[:-1], context.info(counts)), counts
+
+
+def message_weight(answer: messages.Answer, context: AnswerContext, *, thinking: bool = True) -> int:
+    """What a Messages answer says to its client, by ``usage.weight``: text, ``thinking`` if it is passed on, and calls of its tools."""
+    total = 0
+    for block in answer.content or ():
+        if block.type == "text" or (block.type == "thinking" and thinking):
+            total += usage.weight(block.text or block.thinking or "")
+        elif block.type == "tool_use":
+            arguments = _arguments(block)
+            schema = block.name == context.schema_tool
+            name = context.names.get(block.name or "", block.name or "")
+            total += usage.weight(arguments) if schema else usage.call_weight(name, arguments)
+    return total
+
+
+def _arguments(block: messages.AnswerBlock) -> str:
+    return text_of(compact(block.input)) if given(block.input) else "{}"
 
 
 def _add_reasoning(message: dict[str, object], content: list[messages.AnswerBlock]) -> None:
@@ -217,7 +263,7 @@ def _tool_calls(content: list[messages.AnswerBlock], context: AnswerContext) -> 
             continue
         if not block.name:
             raise UpstreamGarbled("the upstream called a tool without its name")
-        arguments = text_of(compact(block.input)) if given(block.input) else "{}"
+        arguments = _arguments(block)
         if block.name == context.schema_tool:
             schema_text += arguments
             continue

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from core.translate.loss import Loss
+from core.translate.report import PLAIN, Report
+from core.translate.usage import Counts, tokens_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,23 @@ class AnswerContext:
     custom: frozenset[str] = frozenset()  # client's names of custom (grammar) tools, which were wrapped
     stop_sequences: tuple[str, ...] = ()
     include_usage: bool = False  # chat: the client asked for usage in its stream
+    to_fold: bool = False  # Messages: the stream will be folded, and has to say what only whole answers do
     show_thinking: bool = True  # False: the client asked for display "omitted"
-    input_tokens: int = 0  # a local estimate, for message_start when the upstream has not spoken yet
+    input_tokens: int = 0  # a local estimate, for message_start when the upstream has not spoken yet, or never speaks of it
     schema_tool: str | None = None  # the tool that stands for a JSON schema, whose input is the answer's text
+    report: Report = PLAIN  # how its usage is told
+
+    def completed(self, heard: Counts, said: Callable[[], int]) -> Counts:
+        """The final numbers of an answer: those that were ``heard``, with our own where there are none.
+
+        ``said`` weighs (``usage.weight``) what was delivered; it is asked only where the upstream gave no output tokens.
+        """
+        wanted = self.report.estimates and not heard.output
+        return heard.repaired(self.input_tokens, tokens_of(said()) if wanted else 0)
+
+    def info(self, counts: Counts) -> bytes:
+        """The member ``context_info`` for final ``counts``, with a comma first; nothing where it is not wanted."""
+        return self.report.info(counts, self.input_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,24 +68,28 @@ class Conversation:
     def add_system(self, system: str | list[messages.Text] | None) -> None:
         """Write the system prompt, without Claude Code's billing line. Blank blocks are left out."""
         blocks = [messages.Text(system)] if isinstance(system, str) else system or []
-        kept = [messages.Text(text, block.cache_control) for block in blocks if (text := _without_billing(block.text)).strip()]
+        kept = [messages.Text(text, block.cache_control) for block in blocks if (text := self._kept(block.text)).strip()]
         if self.blocks.keeps_marks and any(block.cache_control for block in kept):
             self.turns.append(chat.Turn("system", [self.blocks.text(block, "system") for block in kept]))
         elif kept:
             self.turns.append(chat.Turn("system", SYSTEM_SEPARATOR.join(block.text for block in kept)))
+
+    def _kept(self, text: str) -> str:
+        """A text of the system's, without the billing line."""
+        return text.partition("\n")[2] if text.startswith(_BILLING) and not self.dialect.billing_header else text
 
     def _instructions(self, turn: messages.Turn, path: str) -> str:
         """The text of a system turn, after its side effects on tools and effort."""
         if turn.output_config is not None and turn.output_config.effort is not None:
             self.effort = turn.output_config.effort
         if isinstance(turn.content, str):
-            return _without_billing(turn.content)
+            return self._kept(turn.content)
         texts = []
         for index, block in enumerate(turn.content or ()):
             place = f"{path}.content[{index}]"
             if isinstance(block, messages.Text):
                 self.blocks.check_citations(block, place)
-                texts.append(_without_billing(block.text))
+                texts.append(self._kept(block.text))
             elif isinstance(block, messages.ToolAddition | messages.ToolRemoval):
                 self.tools.change(block, place, self.losses)
             else:
@@ -340,7 +344,3 @@ def _extend(turn: chat.Turn, text: str) -> None:
         turn.content.append(chat.TextPart(text))
     else:
         turn.content = f"{turn.content}{SYSTEM_SEPARATOR}{text}" if turn.content else text
-
-
-def _without_billing(text: str) -> str:
-    return text.partition("\n")[2] if text.startswith(_BILLING) else text

@@ -33,6 +33,11 @@ def _known(raw: Raw) -> dict[str, Raw]:
     return {name: value for name, value in members(raw).items() if given(value)} if given(raw) else {}
 
 
+def _info(found: dict[str, Raw]) -> dict[str, Raw]:
+    """What an event says of the context: in chat the last one, in Messages only that of a stream that is to be folded (``to_fold``)."""
+    return {"context_info": found["context_info"]} if "context_info" in found else {}
+
+
 # ---------------------------------------------------------------------------------------------------- Messages
 
 
@@ -68,6 +73,7 @@ def _fold_messages(datas: list[bytes]) -> bytes:
     blocks: list[_Block] = []
     usage: dict[str, Raw] = {}
     stop: dict[str, Raw] = {}
+    info: dict[str, Raw] = {}
     for data in datas:
         event = decode_lenient(messages.Event, data)
         if event.type == "message_start":
@@ -78,11 +84,13 @@ def _fold_messages(datas: list[bytes]) -> bytes:
         elif event.type == "content_block_delta" and event.delta is not None:
             blocks[-1].take(event.delta)
         elif event.type == "message_delta":
-            stop = members(members(data)["delta"])
+            found = members(data)
+            stop = members(found["delta"])
             usage |= _known(event.usage)
+            info = _info(found)
         elif event.type == "message_stop":
             content = Raw(encode([block.whole() for block in blocks]))
-            return encode({**head, "content": content, **stop, "usage": usage})
+            return encode({**head, "content": content, **stop, "usage": usage, **info})
         elif event.type == "error":
             raise faults.understand(200, data)
     raise _unfinished()
@@ -141,6 +149,7 @@ def _fold_chat(datas: list[bytes]) -> bytes:
     choices: dict[int, _Message] = {}
     head: dict[str, Raw] = {}
     usage: dict[str, Raw] = {}
+    info: dict[str, Raw] = {}
     for data in datas:
         if data == b"[DONE]":
             break
@@ -150,6 +159,7 @@ def _fold_chat(datas: list[bytes]) -> bytes:
         found = members(data)
         head = head or found
         usage |= _known(chunk.usage)
+        info |= _info(found)
         for choice, raw in zip(chunk.choices or (), decoder(list[dict[str, Raw]]).decode(found["choices"]), strict=True):
             choices.setdefault(whole_number(choice.index) or 0, _Message()).take(choice, raw)
     else:
@@ -160,4 +170,4 @@ def _fold_chat(datas: list[bytes]) -> bytes:
         for number, message in sorted(choices.items())
     ]
     whole.pop("usage", None)
-    return encode({**whole, "usage": usage} if usage else whole)
+    return encode({**whole, "usage": usage, **info} if usage else whole)

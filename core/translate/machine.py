@@ -55,7 +55,8 @@ class Machine(ABC):
         self.context = context
         self.state = State.WAITING
         self.error: ProxyError | None = None
-        self.counts = usage.NOTHING
+        self._heard = usage.NOTHING  # what the upstream has said of its tokens
+        self._weight = 0  # of the text, thinking and calls that were passed on, by ``usage.weight``
         self.skipped = 0  # malformed frames, and pieces that had no place
         self._frames = Decoder()
         self._out: list[bytes] = []
@@ -69,6 +70,27 @@ class Machine(ABC):
     def finished(self) -> bool:
         """Whether the answer is over, well or not."""
         return self.state is State.ENDED or self.error is not None
+
+    @property
+    def counts(self) -> usage.Counts:
+        """The tokens of the answer as the upstream counts them, never scaled.
+
+        Once something was written, what the upstream has not said is estimated, if the report wants that.
+        """
+        return self._final() if self.started and self.context.report.estimates else self._heard
+
+    def _final(self) -> usage.Counts:
+        """What the client is told at the end, before it is put into its units."""
+        return self.context.completed(self._heard, self._said)
+
+    def _said(self) -> int:
+        """The weight of what was passed on."""
+        return self._weight
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything of the answer itself has been written. Before that another upstream can be asked for it."""
+        return self.state in (State.STOPPED, State.ENDED) or self._says_something()
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the upstream's stream; returns what they say to the client, possibly nothing."""
@@ -131,6 +153,10 @@ class Machine(ABC):
         """Take one frame. Raises ``ProxyError`` when the answer has failed."""
 
     @abstractmethod
+    def _says_something(self) -> bool:
+        """Whether a content block, or a choice with words or a call in it, has been begun."""
+
+    @abstractmethod
     def _has_finish(self) -> bool:
         """Whether the upstream has given the reason why its answer ends."""
 
@@ -159,7 +185,7 @@ class ChatReader(Machine):
         if chunk.error is not ABSENT and chunk.says_error():
             raise faults.understand(200, frame.data)
         if chunk.usage is not ABSENT:
-            self.counts = usage.of_chat(chunk.usage, self.counts)
+            self._heard = usage.of_chat(chunk.usage, self._heard)
         if chunk.choices is None and chunk.usage is ABSENT:
             if frame.event == b"error" or chunk.object == "error":
                 raise faults.understand(200, frame.data)

@@ -15,10 +15,11 @@ from msgspec import Raw
 from core.dialects import Protocol
 from core.errors import BadRequest, ProxyError, UpstreamFailed, UpstreamGarbled
 from core.translate import stops, usage
-from core.translate.answers import block_events, legible, whole_completion, whole_message
+from core.translate.answers import block_events, completion_weight, legible, message_weight, whole_completion, whole_message
 from core.translate.context import AnswerContext
 from core.translate.machine import BLOCKS, MessagesReader, State, can_pass
-from core.translate.stream_to_messages import message_id, start_event
+from core.translate.stream_to_messages import end_event, message_id, start_event, stop_delta
+from core.translate.usage import call_weight, weight
 from core.wire import chat, messages, sse
 from core.wire.codec import ABSENT, decoder, encode, given, is_object, members
 from core.wire.envelope import Envelope
@@ -51,6 +52,7 @@ class MessagesRelay(MessagesReader):
         self._index = -1  # of the open or last block, as the client counts
         self._upstream_index: int | None = None
         self._kind = ""  # of the open or last block
+        self._name = ""  # of its tool
         self._input: list[str] = []  # what was streamed of its input
         self._space = ""  # white space before that
         self._called = False
@@ -74,8 +76,8 @@ class MessagesRelay(MessagesReader):
 
     def _take_start(self, event: messages.Event, frame: Frame) -> None:
         message = event.message or messages.Answer()
-        self.counts = usage.of_messages(message.usage)
-        counts = self.counts.repaired(self.context.input_tokens)
+        self._heard = usage.of_messages(message.usage)
+        counts = self._heard.repaired(self.context.input_tokens)
         self._told = replace(counts, output=counts.output or 0)
         found = members(members(frame.data)["message"]) if event.message is not None else {}
         self.state = State.BETWEEN
@@ -98,13 +100,14 @@ class MessagesRelay(MessagesReader):
             changes["content"] = []
         if message.stop_reason is not None:
             changes["stop_reason"] = None
-        if not usage.is_tidy_messages(message.usage, start=True) or self.counts.prompt != self._told.prompt:
-            changes["usage"] = usage.mended(message.usage, usage.messages_json(self._told))
+        report = self.context.report
+        if report.alters or not usage.is_tidy_messages(message.usage, start=True) or self._heard.prompt != self._told.prompt:
+            changes["usage"] = usage.mended(message.usage, report.start_usage(self._told), report.scale)
         return changes
 
     def _begin(self) -> None:
         if not self.started:
-            self._told = replace(self.counts.repaired(self.context.input_tokens), output=0)
+            self._told = replace(self._heard.repaired(self.context.input_tokens), output=0)
             self._say("message_start", start_event(message_id("", self.context), self._told, self.context))
             self.state = State.BETWEEN
 
@@ -119,6 +122,8 @@ class MessagesRelay(MessagesReader):
             raise UpstreamGarbled("the upstream called a tool without its name")
         self._begin()
         self._open(block.type, event.index)
+        self._name = block.name or ""
+        self._weight += weight(block.text or block.thinking or "")
         found = members(members(frame.data)["content_block"])
         if changes := self._mended_block(block, found):
             whole = {**members(frame.data), "index": self._index, "content_block": {**found, **changes}}
@@ -128,11 +133,12 @@ class MessagesRelay(MessagesReader):
 
     def _open(self, kind: str, upstream_index: int | None) -> None:
         self._stop_block()
-        self._check_input(cut=False)
+        self._end_input(cut=False)
         self._index += 1
         self._upstream_index = upstream_index
         self._kind = kind
         self._input, self._space = [], ""
+        self._name = ""
         self._called = self._called or kind == "tool_use"
         self.state = BLOCKS.get(kind, State.OTHER)
 
@@ -166,6 +172,8 @@ class MessagesRelay(MessagesReader):
         elif kind == "input_json_delta":
             self._take_input(delta.partial_json, event, frame)
         else:
+            if text:
+                self._weight += weight(text)
             self._pass(frame, "content_block_delta", renumber=event.index != self._index)
 
     def _imply(self, kind: str, upstream_index: int | None) -> None:
@@ -206,9 +214,12 @@ class MessagesRelay(MessagesReader):
             self._say("content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index)
             self.state = State.BETWEEN
 
-    def _check_input(self, *, cut: bool) -> None:
+    def _end_input(self, *, cut: bool) -> None:
         """Input that went out already and turns out to be no JSON object cannot be taken back: the answer fails. A cut is no fault."""
-        if self._input and not cut and not is_object("".join(self._input)):
+        text = "".join(self._input)
+        if self._kind == "tool_use":
+            self._weight += call_weight(self._name, text)
+        if text and not cut and not is_object(text):
             raise UpstreamGarbled("the upstream sent arguments for a tool that are not a JSON object")
 
     def _take_other(self, kind: str, frame: Frame) -> None:
@@ -220,12 +231,12 @@ class MessagesRelay(MessagesReader):
     # ------------------------------------------------------------------ the end
 
     def _take_message_delta(self, event: messages.Event, frame: Frame) -> None:
-        self.counts = usage.of_messages(event.usage, self.counts)
+        self._heard = usage.of_messages(event.usage, self._heard)
         if event.delta is None or not event.delta.stop_reason or self.state is State.STOPPED:
             return  # usage alone: it is said with the stop_reason
         if event.delta.stop_reason in stops.FAILURES:
             raise UpstreamFailed(f'the upstream broke off its answer (stop_reason "{event.delta.stop_reason}")')
-        self._check_input(cut=event.delta.stop_reason in stops.CUTTING)
+        self._end_input(cut=event.delta.stop_reason in stops.CUTTING)
         self._check_calls(event.delta.stop_reason, called=self._called)
         self._begin()
         self._stop_block()
@@ -241,11 +252,17 @@ class MessagesRelay(MessagesReader):
         reason = stops.known_stop_reason(said, calls=self._called)
         if reason != said:
             changes["delta"] = {**members(members(frame.data)["delta"]), "stop_reason": reason}
-        counts = self.counts.repaired(self.context.input_tokens)
-        heard = self._told.overlaid(usage.of_messages(event.usage))
-        if not usage.is_tidy_messages(event.usage, start=False) or heard != counts:
-            changes["usage"] = usage.mended(event.usage, usage.messages_json(counts))
+        counts = self._final()
+        is_right = usage.is_tidy_messages(event.usage, start=False) and self._told.overlaid(usage.of_messages(event.usage)) == counts
+        told = self.context.report.relayed(self.CLIENT, event.usage, counts, is_right=is_right)
+        if told is not None:
+            changes["usage"] = told
+        if self.context.to_fold and self.context.report.extras:
+            changes["context_info"] = Raw(self.context.report.context_info(counts, self.context.input_tokens))
         return changes
+
+    def _says_something(self) -> bool:
+        return self._index >= 0
 
     def _has_finish(self) -> bool:
         return self.state is State.STOPPED
@@ -267,11 +284,9 @@ class MessagesRelay(MessagesReader):
         if self._index < 0:
             raise UpstreamGarbled("the upstream's stream held no answer")
         self._stop_block()
-        self._check_input(cut=False)
+        self._end_input(cut=False)
         reason = stops.stop_reason(None, calls=self._called, refused=False)
-        counts = usage.messages_json(self.counts.repaired(self.context.input_tokens))
-        data = b'{"type":"message_delta","delta":{"stop_reason":%b,"stop_sequence":null},"usage":%b}' % (encode(reason), counts)
-        self._say("message_delta", data)
+        self._say("message_delta", end_event(stop_delta(reason, None, ""), self._final(), self.context))
 
     def _error_frame(self, error: ProxyError) -> bytes:
         self._stop_block()
@@ -297,7 +312,8 @@ def relay_answer(body: bytes, wire: Protocol, context: AnswerContext) -> tuple[b
 
 def _message_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, bytes | None], usage.Counts]:
     answer = whole_message(body)
-    counts = usage.of_messages(answer.usage)
+    heard = usage.of_messages(answer.usage)
+    counts = context.completed(heard, lambda: message_weight(answer, context))
     changes: dict[str, bytes | None] = {}
     if answer.model != context.model:
         changes["model"] = encode(context.model)
@@ -306,22 +322,33 @@ def _message_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, byt
         reason = stops.known_stop_reason(answer.stop_reason, calls=called)
         if reason != answer.stop_reason:
             changes["stop_reason"] = encode(reason)
-    if not usage.is_tidy_messages(answer.usage, start=True):
-        changes["usage"] = bytes(usage.mended(answer.usage, usage.messages_json(counts)))
-    return changes, counts
+    is_right = usage.is_tidy_messages(answer.usage, start=True) and heard == counts
+    return changes | _told(Protocol.ANTHROPIC, answer.usage, counts, context, is_right=is_right), counts
 
 
 def _completion_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, bytes | None], usage.Counts]:
     answer = whole_completion(body)
-    counts = usage.of_chat(answer.usage)
+    heard = usage.of_chat(answer.usage)
+    counts = context.completed(heard, lambda: completion_weight(answer))
     changes: dict[str, bytes | None] = {}
     if answer.model != context.model:
         changes["model"] = encode(context.model)
     if (choices := _mended_choices(answer, body)) is not None:
         changes["choices"] = choices
-    if given(answer.usage) and not usage.is_tidy_chat(answer.usage):
-        changes["usage"] = bytes(usage.mended(answer.usage, usage.chat_json(counts)))
-    return changes, counts
+    if not (given(answer.usage) or context.report.extras):
+        return changes, counts  # nobody could tell an estimate from a number of the upstream's
+    is_right = usage.is_tidy_chat(answer.usage) and (not context.report.extras or heard == counts)
+    return changes | _told(Protocol.OPENAI, answer.usage, counts, context, is_right=is_right), counts
+
+
+def _told(wire: Protocol, raw: Raw, counts: usage.Counts, context: AnswerContext, *, is_right: bool) -> dict[str, bytes | None]:
+    """The changes that tell ``counts``."""
+    report = context.report
+    told = report.relayed(wire, raw, counts, is_right=is_right)
+    changes: dict[str, bytes | None] = {} if told is None else {"usage": bytes(told)}
+    if report.extras:
+        changes["context_info"] = report.context_info(counts, context.input_tokens)
+    return changes
 
 
 def _mended_choices(answer: chat.Completion, body: bytes) -> bytes | None:

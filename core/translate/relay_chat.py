@@ -19,6 +19,7 @@ from core.translate.calls import Call, Calls, arguments_of, name_of
 from core.translate.context import AnswerContext
 from core.translate.machine import ChatReader, State, can_pass
 from core.translate.stream_to_chat import completion_id
+from core.translate.usage import call_weight, weight
 from core.wire import chat, sse
 from core.wire.codec import ABSENT, decoder, encode, given, members, whole_number
 from core.wire.sse import Frame
@@ -33,12 +34,13 @@ _ROLE: Final = b'"delta":{"role":"assistant",'
 class _Choice:
     """One of the answers: an upstream is asked for several with ``n``."""
 
-    __slots__ = ("calls", "count", "has_role", "is_finished", "queue", "said_anything")
+    __slots__ = ("calls", "calls_weight", "count", "has_role", "is_finished", "queue", "said_anything")
 
     def __init__(self, seed: str) -> None:
         self.calls = Calls(f"call_{seed}")
         self.queue: list[Call] = []  # calls that are not written to their end; only the first may be begun
         self.count = 0  # of calls that are begun
+        self.calls_weight = 0  # of calls that are written to their end
         self.has_role = False  # the client knows the role
         self.said_anything = False
         self.is_finished = False  # its finish_reason was written
@@ -72,8 +74,7 @@ class _Choice:
                     pieces.append(self._piece(head, text))
             if len(queue) == 1 or not head.is_begun or not head.is_whole:
                 return
-            head.is_closed = True
-            del queue[0]
+            self._close(head)
 
     def _piece(self, call: Call, text: str) -> dict[str, object]:
         kind, member = ("custom", "input") if call.is_custom else ("function", "arguments")
@@ -97,9 +98,14 @@ class _Choice:
                     pieces.append(self._piece(call, text))
             elif not call.is_blank:
                 raise UpstreamGarbled("the upstream called a tool without its name")
-            call.is_closed = True
-            del self.queue[0]
+            self._close(call)
         return pieces
+
+    def _close(self, call: Call) -> None:
+        """The call at the head of the queue is written to its end."""
+        call.is_closed = True
+        self.calls_weight += call_weight(call.name, call.text)
+        del self.queue[0]
 
 
 def _is_tidy(fragment: chat.Call, piece: dict[str, object]) -> bool:
@@ -228,9 +234,18 @@ class ChatRelay(ChatReader):
         if given(chunk.usage):
             if self.context.include_usage or self.state is not State.STOPPED:
                 changes["usage"] = None
-            elif not usage.is_tidy_chat(chunk.usage):
-                changes["usage"] = usage.mended(chunk.usage, usage.chat_json(self.counts))
+            else:
+                changes |= self._told()
         return changes
+
+    def _told(self) -> dict[str, Raw]:
+        """The members with which the last usage, if there was one, is told."""
+        report, raw, counts = self.context.report, self._usage, self._final()
+        # Estimates are told only where they can be told from numbers.
+        is_right = usage.is_tidy_chat(raw) and (not report.extras or usage.of_chat(raw) == counts)
+        told = report.relayed(self.CLIENT, raw, counts, is_right=is_right)
+        found = {} if told is None else {"usage": told}
+        return {**found, "context_info": Raw(report.context_info(counts, self.context.input_tokens))} if report.extras else found
 
     # ------------------------------------------------------------------ choices
 
@@ -264,8 +279,15 @@ class ChatRelay(ChatReader):
                 changes["role"] = "assistant"
         elif delta.role is not None:
             changes["role"] = ABSENT  # SDKs add up what is said twice
-        if isinstance(delta.content, list):
-            changes["content"] = "".join(part.text or part.refusal or "" for part in delta.content)
+        content = delta.content
+        if isinstance(content, list):
+            content = changes["content"] = "".join(part.text or part.refusal or "" for part in content)
+        if content:
+            self._weight += weight(content)
+        if thought := delta.reasoning_content or delta.reasoning:
+            self._weight += weight(thought)
+        if delta.refusal:
+            self._weight += weight(delta.refusal)
         if not record.said_anything:
             record.said_anything = _says_anything(delta)
         pieces: list[dict[str, object]] = []
@@ -292,6 +314,12 @@ class ChatRelay(ChatReader):
 
     # ------------------------------------------------------------------ the end
 
+    def _said(self) -> int:
+        return self._weight + sum(choice.calls_weight for choice in self._choices.values())
+
+    def _says_something(self) -> bool:
+        return any(choice.said_anything for choice in self._choices.values())
+
     def _has_finish(self) -> bool:
         return bool(self._choices) and all(record.is_finished for record in self._choices.values())
 
@@ -304,9 +332,8 @@ class ChatRelay(ChatReader):
                 delta = {"tool_calls": rest} if rest else {}
                 reason = stops.finish_reason(None, calls=record.count > 0)
                 self._say(b'"choices":%b}' % encode([{"index": number, "delta": delta, "finish_reason": reason}]))
-        if self.context.include_usage and given(self._usage):
-            told = self._usage if usage.is_tidy_chat(self._usage) else usage.mended(self._usage, usage.chat_json(self.counts))
-            self._say(b'"choices":[],"usage":%b}' % bytes(told))
+        if self.context.include_usage and (given(self._usage) or self.context.report.extras):
+            self._say(b'"choices":[],%b' % encode({"usage": self._usage, **self._told()})[1:])
         self._out.append(b"data: [DONE]\n\n")
         self.state = State.ENDED
 

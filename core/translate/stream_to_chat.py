@@ -13,6 +13,7 @@ from core.errors import UpstreamFailed, UpstreamGarbled
 from core.translate import stops, tools, usage
 from core.translate.context import AnswerContext
 from core.translate.machine import BLOCKS, MessagesReader, State
+from core.translate.usage import call_weight, weight
 from core.wire import messages
 from core.wire.codec import compact, encode, given, is_object, text_of
 from core.wire.sse import Frame
@@ -49,7 +50,7 @@ class MessagesToChat(MessagesReader):
 
     def _take_start(self, event: messages.Event, frame: Frame) -> None:
         message = event.message or messages.Answer()
-        self.counts = usage.of_messages(message.usage)
+        self._heard = usage.of_messages(message.usage)
         self._begin(message.id or "")
         for number, block in enumerate(message.content or ()):  # a server that sends the whole answer in its first event
             self._open_block(block, number)
@@ -84,6 +85,7 @@ class MessagesToChat(MessagesReader):
         self.state = BLOCKS.get(block.type, State.OTHER)
         self._open_index = index
         if self.state is State.TEXT and block.text:
+            self._weight += weight(block.text)
             self._say(b'{"content":%b}' % encode(block.text))
         elif self.state is State.THINKING:
             self._thought, self._signature = [], block.signature or ""
@@ -105,6 +107,7 @@ class MessagesToChat(MessagesReader):
             if delta.thinking:
                 self._think(delta.thinking)
             elif delta.text:
+                self._weight += weight(delta.text)
                 self._say(b"%b%b}" % (start, encode(delta.text)))
         elif delta.partial_json and self.state is State.CALL and event.index in (None, self._open_index):
             self._take_arguments(delta.partial_json)
@@ -126,6 +129,7 @@ class MessagesToChat(MessagesReader):
     def _think(self, text: str) -> None:
         self._thought.append(text)
         if text and self.context.show_thinking:
+            self._weight += weight(text)
             self._say(b'{"reasoning_content":%b}' % encode(text))
 
     def _add_detail(self, members: bytes) -> None:
@@ -168,6 +172,7 @@ class MessagesToChat(MessagesReader):
         if not text.strip():  # nothing was streamed: the input stood in the block's start, or there is none
             text = text_of(self._input)
             self._take_arguments(text)
+        self._weight += weight(text) if self._is_schema else call_weight(self._call_name, text)
         if self._is_schema:
             return
         if self._is_custom:
@@ -193,7 +198,7 @@ class MessagesToChat(MessagesReader):
         self._open_index = None
 
     def _take_message_delta(self, event: messages.Event, frame: Frame) -> None:
-        self.counts = usage.of_messages(event.usage, self.counts)
+        self._heard = usage.of_messages(event.usage, self._heard)
         delta = event.delta
         if delta is not None and delta.stop_reason and self.state is not State.STOPPED:
             self._stop = delta.stop_reason
@@ -213,6 +218,9 @@ class MessagesToChat(MessagesReader):
         self._out.append(b'%b"choices":[{"index":0,"delta":{},"finish_reason":%b}]}\n\n' % (self._head, encode(reason)))
         self.state = State.STOPPED
 
+    def _says_something(self) -> bool:
+        return self._said_anything
+
     def _has_finish(self) -> bool:
         return self._stop is not None
 
@@ -222,8 +230,9 @@ class MessagesToChat(MessagesReader):
                 raise UpstreamGarbled("the upstream's stream held no answer")
             self._finish()
         if self.context.include_usage:
-            counts = self.counts.repaired(self.context.input_tokens)
-            self._out.append(b'%b"choices":[],"usage":%b}\n\n' % (self._head, usage.chat_json(counts)))
+            counts = self._final()
+            told = self.context.report.usage_of(self.CLIENT, counts)
+            self._out.append(b'%b"choices":[],"usage":%b%b}\n\n' % (self._head, told, self.context.info(counts)))
         self._out.append(b"data: [DONE]\n\n")
         self.state = State.ENDED
 

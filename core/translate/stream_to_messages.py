@@ -16,6 +16,7 @@ from core.translate import stops, usage
 from core.translate.calls import Call, Calls, arguments_of
 from core.translate.context import AnswerContext
 from core.translate.machine import ChatReader, State
+from core.translate.usage import call_weight, weight
 from core.wire import chat
 from core.wire.codec import encode, whole_number
 from core.wire.sse import Frame
@@ -171,6 +172,7 @@ class ChatToMessages(ChatReader):
 
     def _write(self, kind: State, text: str) -> None:
         """A delta of thinking or text; behind a call it waits until the call is whole."""
+        self._weight += weight(text)
         if self.state is not kind or self._queue:
             text = self._admitted(kind, text)
             if not text:
@@ -260,6 +262,7 @@ class ChatToMessages(ChatReader):
 
     def _close_call(self, call: Call) -> None:
         self._stop_block()
+        self._weight += call_weight(call.name, call.text)
         call.is_closed = True
 
     def _enter(self, kind: State, steps: tuple[Step, ...], start: bytes = b"") -> None:
@@ -278,7 +281,7 @@ class ChatToMessages(ChatReader):
         self.state = kind
 
     def _start(self) -> None:
-        self._out.append(b"event: message_start\ndata: %b\n\n" % start_event(message_id(self._id, self.context), self.counts, self.context))
+        self._out.append(b"event: message_start\ndata: %b\n\n" % start_event(message_id(self._id, self.context), self._heard, self.context))
 
     def _start_block(self, start: bytes) -> None:
         self._out.append(
@@ -290,6 +293,9 @@ class ChatToMessages(ChatReader):
         self.state = State.BETWEEN
 
     # ------------------------------------------------------------------ the end
+
+    def _says_something(self) -> bool:
+        return self._index >= 0
 
     def _has_finish(self) -> bool:
         return self._finish is not None
@@ -307,10 +313,9 @@ class ChatToMessages(ChatReader):
         self._check_calls(self._finish, called=self._called)
         self._enter(State.BETWEEN, TABLE[self.state, State.BETWEEN])
         reason = stops.stop_reason(self._finish, calls=self._called, refused=bool(self._refusal))
-        counts = usage.messages_json(self.counts.repaired(self.context.input_tokens))
         self._out.append(
-            b'event: message_delta\ndata: {"type":"message_delta","delta":%b,"usage":%b}\n\n'
-            b'event: message_stop\ndata: {"type":"message_stop"}\n\n' % (stop_delta(reason, self._stop_text, self._refusal), counts)
+            b'event: message_delta\ndata: %b\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+            % end_event(stop_delta(reason, self._stop_text, self._refusal), self._final(), self.context)
         )
         self.state = State.ENDED
 
@@ -338,11 +343,18 @@ class ChatToMessages(ChatReader):
 
 def start_event(identity: str, counts: usage.Counts, context: AnswerContext) -> bytes:
     """A ``message_start``. Its input tokens are an estimate where the upstream has not said them yet."""
-    known = usage.messages_json(replace(counts.repaired(context.input_tokens), output=0))
+    known = context.report.start_usage(replace(counts.repaired(context.input_tokens), output=0))
     return (
         b'{"type":"message_start","message":{"id":%b,"type":"message","role":"assistant","model":%b,'
         b'"content":[],"stop_reason":null,"stop_sequence":null,"usage":%b}}' % (encode(identity), encode(context.model), known)
     )
+
+
+def end_event(delta: bytes, counts: usage.Counts, context: AnswerContext) -> bytes:
+    """A ``message_delta`` with the final counts."""
+    info = context.info(counts) if context.to_fold else b""
+    told = context.report.usage_of(Protocol.ANTHROPIC, counts)
+    return b'{"type":"message_delta","delta":%b,"usage":%b%b}' % (delta, told, info)
 
 
 def stop_delta(reason: str, stop_text: str | None, refusal: str) -> bytes:

@@ -124,7 +124,10 @@ def _budget(request: chat.Request) -> int | None:
 
 
 def ask_chat(request: chat.Request, wish: Wish | None, dialect: Dialect, losses: Losses) -> None:
-    """Write ``wish`` into a chat request in the words of ``dialect``; without one, what the dialect has as its default."""
+    """Write ``wish`` into a chat request in the words of ``dialect``; without one, what the dialect has as its default.
+
+    The request has its limit already: a budget stays below it.
+    """
     if wish is None and dialect.thinking_default is not None:
         wish = Wish(on=dialect.thinking_default == "enabled")
     if wish is None:
@@ -141,7 +144,7 @@ def ask_chat(request: chat.Request, wish: Wish | None, dialect: Dialect, losses:
         if wish.on and wish.effort:
             request.reasoning_effort = nearest_effort(wish.effort, dialect.efforts)
     elif style is ThinkingStyle.REASONING:
-        request.reasoning = _reasoning_options(wish, dialect)
+        request.reasoning = _reasoning_options(wish, request.max_completion_tokens or request.max_tokens, dialect)
     elif wish.on:
         losses.drop("thinking", "thinking", f"models of this upstream ({dialect.name}) do not think on request")
 
@@ -152,11 +155,11 @@ def _effort(wish: Wish, dialect: Dialect) -> str | None:
     return nearest_effort(wish.effort, dialect.efforts) if wish.effort else None
 
 
-def _reasoning_options(wish: Wish, dialect: Dialect) -> chat.ReasoningOptions:
+def _reasoning_options(wish: Wish, limit: int | None, dialect: Dialect) -> chat.ReasoningOptions:
     if not wish.on:
         return chat.ReasoningOptions(enabled=False)
-    if wish.budget is not None:
-        return chat.ReasoningOptions(max_tokens=wish.budget)
+    if wish.budget is not None and (limit is None or limit > BUDGET_MIN):
+        return chat.ReasoningOptions(max_tokens=wish.budget if limit is None else min(wish.budget, limit - 1))
     effort = nearest_effort(wish.effort, dialect.efforts) if wish.effort else None
     return chat.ReasoningOptions(effort=effort) if effort else chat.ReasoningOptions(enabled=True)
 

@@ -3,17 +3,21 @@
 The algebra: ``prompt = input + cache_read + cache_creation`` and ``total = prompt + output``; all are integers, none is negative. Messages
 counts the three parts of the prompt apart, chat counts them together and names the cached part.
 
+What the upstream said are ``Counts``; what a client is told are ``Told``. Only the first can be scaled, which gives the second, and only
+the second can be written: no number is scaled twice, and none is forgotten.
+
 Numbers are read leniently (floats, numeric strings); a ``usage`` that cannot be read at all says nothing, and fails nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
+from core.scaling import UNSCALED, Scale
 from core.wire import chat, messages
 from core.wire.codec import decode_lenient, encode, given, is_object, members, whole_number
 
@@ -29,6 +33,8 @@ class Counts:
     cache_creation: int | None = None
     output: int | None = None
     thinking: int | None = None  # part of output
+    #: A number in it is the proxy's own. A mark and no number: counts are equal without it.
+    estimated: bool = field(default=False, compare=False)
 
     @property
     def prompt(self) -> int:
@@ -48,14 +54,46 @@ class Counts:
             self.thinking if later.thinking is None else later.thinking,
         )
 
-    def repaired(self, estimate: int) -> Counts:
-        """With ``estimate`` as input where the upstream reports no prompt at all (z.ai's zero in message_start)."""
-        if self.prompt > 0 or estimate <= 0:
-            return self
-        return replace(self, input=estimate)
+    def repaired(self, estimate: int, output: int = 0) -> Counts:
+        """With ``estimate`` as input where the upstream reports no prompt at all (z.ai's zero in message_start), ``output`` likewise.
+
+        Numbers that are not positive repair nothing.
+        """
+        repaired = self
+        if estimate > 0 == self.prompt:
+            repaired = replace(repaired, input=estimate, estimated=True)
+        return replace(repaired, output=output, estimated=True) if output > 0 and not self.output else repaired
+
+    def told(self, scale: Scale = UNSCALED, saved: int = 0) -> Told:
+        """These numbers for a client: ``saved`` tokens more of input, and each part in units of its window. What is not known is 0."""
+        return Told(
+            scale.of((self.input or 0) + saved),
+            scale.of(self.cache_read or 0),
+            scale.of(self.cache_creation or 0),
+            scale.of(self.output or 0),
+            scale.of(self.thinking),
+        )
 
 
 NOTHING: Final = Counts()
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """Tokens as a client is told them. Nothing computes with them any more, but for their sums."""
+
+    input: int
+    cache_read: int
+    cache_creation: int
+    output: int
+    thinking: int | None  # None: the wire need not speak of it
+
+    @property
+    def prompt(self) -> int:
+        return self.input + self.cache_read + self.cache_creation
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.output
 
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -134,25 +172,26 @@ def _first(*values: object) -> int | None:
 # ---------------------------------------------------------------------------------------------------- writing
 
 
-def messages_json(counts: Counts) -> bytes:
-    """``usage`` of the Messages wire. Clients read its members unguarded: all are there."""
-    thinking = b"" if counts.thinking is None else b',"output_tokens_details":{"thinking_tokens":%d}' % counts.thinking
-    return b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d%b}' % (
-        counts.input or 0,
-        counts.cache_creation or 0,
-        counts.cache_read or 0,
-        counts.output or 0,
+def messages_json(told: Told, extras: bytes = b"") -> bytes:
+    """``usage`` of the Messages wire. Clients read its members unguarded: all are there. ``extras``: more members, with a comma first."""
+    thinking = b"" if told.thinking is None else b',"output_tokens_details":{"thinking_tokens":%d}' % told.thinking
+    return b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d%b%b}' % (
+        told.input,
+        told.cache_creation,
+        told.cache_read,
+        told.output,
         thinking,
+        extras,
     )
 
 
-def chat_json(counts: Counts) -> bytes:
-    """``usage`` of the chat wire."""
-    written = b"" if not counts.cache_creation else b',"cache_write_tokens":%d' % counts.cache_creation
+def chat_json(told: Told, extras: bytes = b"") -> bytes:
+    """``usage`` of the chat wire. ``extras``: more members, with a comma first."""
+    written = b"" if not told.cache_creation else b',"cache_write_tokens":%d' % told.cache_creation
     return (
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d%b},'
-        b'"completion_tokens_details":{"reasoning_tokens":%d}}'
-        % (counts.prompt, counts.output or 0, counts.total, counts.cache_read or 0, written, counts.thinking or 0)
+        b'"completion_tokens_details":{"reasoning_tokens":%d}%b}'
+        % (told.prompt, told.output, told.total, told.cache_read, written, told.thinking or 0, extras)
     )
 
 
@@ -160,6 +199,8 @@ def chat_json(counts: Counts) -> bytes:
 
 _MESSAGES_NUMBERS: Final = ("output_tokens", "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _CHAT_NUMBERS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+#: No count of tokens is longer; Python refuses to read numbers of some thousand digits.
+_MOST_DIGITS: Final = 18
 
 
 def is_tidy_messages(raw: Raw, *, start: bool) -> bool:
@@ -182,11 +223,59 @@ def _is_tidy(raw: Raw, known: tuple[str, ...], *, needed: tuple[str, ...]) -> bo
     return all(number.isdigit() or name in optional for name, number in numbers.items()) and numbers.keys() - optional >= set(needed)
 
 
-def mended(raw: Raw, numbers: bytes) -> Raw:
-    """The vendor's ``usage`` with ``numbers`` in place of its own.
+def mended(raw: Raw, numbers: bytes, scale: Scale = UNSCALED) -> Raw:
+    """The vendor's ``usage`` with ``numbers``, which are told, in place of its own.
 
-    Members that only the vendor knows stay, and details that it does not give are not made up.
+    Members that only the vendor knows stay, its further counts scaled as ours are, and details that it does not give are not made up.
     """
     found = members(raw) if is_object(bytes(raw)) else {}
-    ours = {name: value for name, value in members(numbers).items() if name in found or not name.endswith("_details")}
-    return Raw(encode({**found, **ours}))
+    ours: dict[str, Raw] = {}
+    for name, value in members(numbers).items():
+        if not name.endswith("_details"):
+            ours[name] = value
+        elif name in found:
+            theirs = found[name]
+            ours[name] = Raw(encode({**_scaled(theirs, scale), **members(value)})) if is_object(bytes(theirs)) else value
+    return Raw(encode({**{name: _scaled_count(name, value, scale) for name, value in found.items()}, **ours}))
+
+
+def _scaled(details: Raw, scale: Scale) -> dict[str, Raw]:
+    return {name: _scaled_count(name, value, scale) for name, value in members(details).items()}
+
+
+def _scaled_count(name: str, value: Raw, scale: Scale) -> Raw:
+    """A vendor's own member in the client's units, if it counts tokens and is a whole number."""
+    number = bytes(value)
+    if scale.is_identity or not name.endswith("_tokens") or not number.isdigit() or len(number) > _MOST_DIGITS:
+        return value
+    return Raw(b"%d" % scale.of(int(number)))
+
+
+def extended(raw: Raw, extras: bytes) -> Raw:
+    """A tidy ``usage`` as it came, with ``extras`` (members, with a comma first) at its end."""
+    return Raw(b"%b%b}" % (bytes(raw)[:-1], extras))
+
+
+# ---------------------------------------------------------------------------------------------------- measuring
+
+#: Tokens of a character in fourteenths: 1/3.5 of an ASCII one, 1.5 of any other. ``core.tokens.estimate_text``, so that pieces add up.
+_ASCII: Final = 4
+_OTHER: Final = 21
+_TOKEN: Final = 14
+
+
+def weight(text: str) -> int:
+    """What ``text`` probably costs, in fourteenths of a token. It does not matter how a text is cut."""
+    if text.isascii():
+        return _ASCII * len(text)
+    ascii_count = len(text.encode("ascii", "ignore"))
+    return _ASCII * ascii_count + _OTHER * (len(text) - ascii_count)
+
+
+def call_weight(name: str, arguments: str) -> int:
+    """``weight`` of a call of a tool. No arguments may be written as an empty object or as nothing."""
+    return weight(name) + (0 if arguments == "{}" else weight(arguments))
+
+
+def tokens_of(weight: int) -> int:
+    return -(-weight // _TOKEN)

@@ -19,7 +19,7 @@ import msgspec
 
 from core.errors import BadRequest
 
-__all__ = ["MAX_DEPTH", "MAX_DIGITS", "MAX_KEYS", "Envelope"]
+__all__ = ["MAX_DEPTH", "MAX_DIGITS", "MAX_KEYS", "Envelope", "replace_items"]
 
 #: Levels of nesting; the body itself is the first. Real requests stay below 20, tool schemas included; decoders downstream recurse,
 #: and CPython's stack allows them about 1 000.
@@ -133,6 +133,24 @@ class Envelope:
         return b"".join((body[:opened], *pieces[:-1], body[self.body.rindex(b"}") :]))
 
 
+def replace_items(array: bytes, changes: Mapping[int, bytes]) -> bytes:
+    """A JSON array with the items at some places set to the given JSON texts; every other byte stays. The texts are not checked."""
+    if not changes:
+        return array
+    pieces: list[bytes] = []
+    done = 0
+    at = 1  # behind the bracket
+    for place, item in enumerate(_elements(array)):
+        gap = _GAP.match(array, at)
+        assert gap is not None  # it matches nothing as well
+        at = gap.end()
+        if place in changes:
+            pieces += (array[done:at], changes[place])
+            done = at + len(item)
+        at += len(item)
+    return b"".join((*pieces, array[done:]))
+
+
 # ---- where the members are -------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +166,7 @@ class _Span(msgspec.Struct, frozen=True, gc=False):
 
 _KEY = re.compile(rb'[ \t\n\r]*+("(?:[^"\\]|\\.)*+")[ \t\n\r]*+:[ \t\n\r]*+')
 _END = re.compile(rb"[ \t\n\r]*+(?=[,}])")
+_GAP = re.compile(rb"[ \t\n\r,]*+")
 _scan = json.JSONDecoder().raw_decode
 
 

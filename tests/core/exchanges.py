@@ -32,8 +32,12 @@ JSON: Final = (b"content-type", b"application/json")
 
 
 def gateway(**settings: str) -> Gateway:
-    """A gateway whose settings are given by name; its upstreams have names that no message may hold."""
-    bases = {"UPSTREAM_BASE": "https://messages.upstream.internal/a", "OPENAI_UPSTREAM_BASE": "https://chat.upstream.internal/o/v4"}
+    """A gateway whose settings are given by name; its upstreams have names that no message may hold, and are asked once."""
+    bases = {
+        "MAX_RETRIES": "0",
+        "UPSTREAM_BASE": "https://messages.upstream.internal/a",
+        "OPENAI_UPSTREAM_BASE": "https://chat.upstream.internal/o/v4",
+    }
     return Gateway(Settings.from_mapping({**bases, **settings}))
 
 

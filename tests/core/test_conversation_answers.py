@@ -71,8 +71,9 @@ def test_the_answer_names_the_model_as_the_client_did(wire: Protocol, upstream: 
 def test_on_the_same_wire_an_answer_passes_byte_for_byte(wire: Protocol) -> None:
     body = json.dumps(whole(wire, new_field={"z": 1.0}), indent=1).encode().replace(b"Hello", rb"H\u00e9llo")
     answer = Answer(Head(200, [JSON]), [body[:50], body[50:]])
-    assert ask(wire, answer, at=towards(wire)).body == body
-    renamed = tell(request(PATH[wire], question(model=f"glm-4.6-{wire.value}")), [answer], at=towards(wire))
+    at = towards(wire, INCLUDE_CONTEXT_INFO="false")
+    assert ask(wire, answer, at=at).body == body
+    renamed = tell(request(PATH[wire], question(model=f"glm-4.6-{wire.value}")), [answer], at=at)
     assert renamed.body == body.replace(b'"glm-4.6"', f'"glm-4.6-{wire.value}"'.encode())
 
 
@@ -241,7 +242,7 @@ def test_an_upstream_that_cannot_be_asked_is_a_502_or_504(
 ) -> None:
     told = ask(wire, Answer(error), stream=stream, at=towards(upstream))
     assert (told.status, told.json["error"]["code"], told.json["error"]["message"]) == (status, code, error.message)
-    assert (told.record.attempts, told.record.upstream_status) == (0, None)
+    assert (told.record.attempts, told.record.upstream_status) == (1, None)
 
 
 @pairs

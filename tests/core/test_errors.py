@@ -17,6 +17,7 @@ from core.errors import (
     Refused,
     RequestTimeout,
     TooLarge,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     UnsupportedMedia,
@@ -39,6 +40,7 @@ from core.errors import (
         (RequestTimeout("x"), 408, "request_timeout", Refused),
         (TooLarge("x"), 413, "request_too_large", Refused),
         (UnsupportedMedia("x"), 415, "unsupported_media_type", Refused),
+        (TooManyRequests("x"), 429, "rate_limit_exceeded", Refused),
         (HeadersTooLarge("x"), 431, "headers_too_large", Refused),
         (Unavailable("x"), 503, "no_target_available", Refused),
         (UpstreamFailed("x"), 502, "upstream_request_failed", UpstreamError),
@@ -73,9 +75,12 @@ def test_what_is_said_of_one_error_does_not_change_its_class() -> None:
     assert (BadRequest.code, BadRequest.param, BadRequest("y").details) == ("request_conversion_failed", None, None)
 
 
-def test_an_unavailable_proxy_says_when_to_come_back_if_it_knows() -> None:
-    assert Unavailable("x").retry_after is None
-    assert Unavailable("x", code="draining", retry_after=3).retry_after == 3
+@pytest.mark.parametrize("kind", [Unavailable, TooManyRequests])
+def test_a_refusal_that_time_ends_says_when_to_come_back_if_it_knows(kind: type[Unavailable | TooManyRequests]) -> None:
+    assert kind("x").retry_after is None
+    error = kind("x", code="draining", retry_after=0)
+    assert (error.code, error.retry_after) == ("draining", 0)
+    assert kind.retry_after is None
 
 
 def test_an_upstream_error_says_where_in_the_exchange_it_happened() -> None:

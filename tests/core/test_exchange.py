@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from core.effects import Head
-from core.errors import MethodNotAllowed, TooLarge, Unavailable
-from core.exchange import ENDPOINTS, exchange, refusal
-from core.testing import ScriptedWorld
+from core.effects import Head, Now, Send, Start
+from core.endpoints import ENDPOINTS
+from core.errors import MethodNotAllowed, TooLarge, Unavailable, UpstreamSaid
+from core.exchange import exchange, refusal
+from core.testing import Answer, ScriptedWorld
 from tests.core.exchanges import (
     CHAT,
     INBOUND_KEY,
@@ -28,6 +29,9 @@ from tests.core.exchanges import (
     tell,
     towards,
 )
+
+#: What an upstream says that counts.
+COUNTED = Answer(Head(200, (JSON,)), [b'{"input_tokens":7}'])
 
 # ---------------------------------------------------------------------------------------------------- paths
 
@@ -54,7 +58,7 @@ SERVED = {
 @pytest.mark.parametrize("path", SERVED)
 def test_a_path_is_served_with_and_without_prefix_slash_and_query(path: str, form: str) -> None:
     endpoint, method = SERVED[path]
-    told = tell(request(form.format(path), question() if method == "POST" else b"", method=method), [plain(MESSAGES)])
+    told = tell(request(form.format(path), question() if method == "POST" else b"", method=method), [plain(MESSAGES)], fetches=[COUNTED])
     assert (told.status, told.record.endpoint) == (200, endpoint)
     assert told.json
 
@@ -102,7 +106,7 @@ def test_a_doubled_prefix_is_told_what_to_do_about_it(path: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 def test_a_wrong_method_is_405_with_the_right_ones(path: str, method: str) -> None:
     allowed = ENDPOINTS[SERVED.get(path, ("/", "GET"))[0]].methods
-    told = tell(request(path, question() if method == "POST" else b"", method=method), [plain(MESSAGES)])
+    told = tell(request(path, question() if method == "POST" else b"", method=method), [plain(MESSAGES)], fetches=[COUNTED])
     if method in allowed:
         assert told.status == 200
         return
@@ -145,7 +149,7 @@ def test_every_get_answers_head_with_the_same_head_and_no_body(path: str) -> Non
     ],
 )
 def test_a_body_has_to_say_that_it_is_json_and_not_compressed(path: str, headers: dict[str, str], status: int) -> None:
-    told = tell(request(path, question(), headers=headers), [plain(MESSAGES)])
+    told = tell(request(path, question(), headers=headers), [plain(MESSAGES)], fetches=[COUNTED])
     assert told.status == status
     if status == 415:
         assert told.json["error"]["code"] == "unsupported_media_type"
@@ -258,6 +262,13 @@ def test_a_refusal_says_in_its_head_what_the_client_can_do(error: Any, header: t
     assert head.status == error.status
 
 
+def test_what_the_upstream_says_of_coming_back_goes_before_what_the_proxy_knows() -> None:
+    error = UpstreamSaid("busy", status=529, kind="overloaded_error")
+    error.headers, error.retry_after = ((b"retry-after", b"7"),), 3
+    head, _ = refusal("/v1/messages", [], error, "req_9")
+    assert [value for name, value in head.headers if name == b"retry-after"] == [b"7"]
+
+
 def test_an_unavailable_proxy_that_knows_no_time_names_none() -> None:
     head, body = refusal("/v1/messages", [], Unavailable("no target"), "req_9")
     assert head.get(b"retry-after") is None
@@ -305,11 +316,12 @@ def test_pages_about_the_proxy_need_no_key(path: str) -> None:
 def test_everything_else_needs_it_when_there_is_one(path: str, key: str | None) -> None:
     method = SERVED[path][1]
     at = gateway(PROXY_API_KEY=INBOUND_KEY, SERVER_API_KEY=SERVER_KEY)
-    told = tell(request(path, question() if method == "POST" else b"", method=method, key=key), [plain(MESSAGES)], at=at)
+    asked = request(path, question() if method == "POST" else b"", method=method, key=key)
+    told = tell(asked, [plain(MESSAGES)], fetches=[COUNTED], at=at)
     assert told.status == (200 if key == INBOUND_KEY else 401)
     if key != INBOUND_KEY:
         assert told.json["error"]["code"] == "unauthorized"
-        assert told.world.performed[0].__class__.__name__ == "Start"
+        assert [type(effect) for effect in told.world.performed] == [Now, Start, Send]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/", "/nowhere", "/health"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
 import pytest
 
-from core.auth import Credential
+from core.credentials import Credential
 from core.dialects import Protocol
 from core.effects import Head
 from core.errors import BadRequest
@@ -17,14 +20,29 @@ from core.translate.loss import Loss
 MESSAGES, CHAT = Protocol.ANTHROPIC, Protocol.OPENAI
 #: Friday, 20 November 2026, 00:00 UTC.
 NOW = 1_795_132_800.0
+DEFAULTS = Settings()
+Field: TypeAlias = tuple[bytes, bytes]
 
 
 def target(protocol: Protocol) -> Target:
-    return route(f"glm-4.6-{protocol.value}", images=False, wire=MESSAGES, settings=Settings())
+    return route(f"glm-4.6-{protocol.value}", images=False, wire=MESSAGES, settings=Settings())[0]
 
 
-def sent(protocol: Protocol, *client: tuple[bytes, bytes], wire: Protocol = MESSAGES, stream: bool = False) -> list[tuple[bytes, bytes]]:
-    return upstream_headers(target(protocol), Credential(b"k"), client, wire=wire, stream=stream, version="2023-06-01")
+def sent(
+    protocol: Protocol,
+    *client: Field,
+    wire: Protocol = MESSAGES,
+    stream: bool = False,
+    body: bytes = b"",
+    settings: Settings = DEFAULTS,
+    fixed: tuple[Field, ...] = (),
+) -> list[Field]:
+    to = replace(target(protocol), headers=fixed)
+    return upstream_headers(to, Credential(b"k"), client, body, wire=wire, stream=stream, settings=settings)
+
+
+def values(headers: list[Field], name: bytes) -> list[bytes]:
+    return [value for found, value in headers if found == name]
 
 
 # ---------------------------------------------------------------------------------------------------- upstream
@@ -58,6 +76,70 @@ def test_the_version_is_the_configured_one_where_the_client_names_none_or_speaks
     told = sent(MESSAGES, (b"anthropic-version", b"2026-10-21"), (b"anthropic-beta", b"b"), wire=CHAT)
     assert [field for field in told if field[0] == b"anthropic-version"] == [version]  # later versions refuse temperature
     assert (b"anthropic-beta", b"b") in told
+
+
+def test_the_version_is_the_one_of_the_settings() -> None:
+    told = sent(MESSAGES, wire=CHAT, settings=Settings(anthropic_version="2027-01-01"))
+    assert values(told, b"anthropic-version") == [b"2027-01-01"]
+
+
+MARKED = b'{"messages":[{"cache_control" : {"type":"ephemeral"}}]}'
+UNMARKED = rb'{"messages":[{"text":"cache_control"},{"text":"\"cache_control\": {"},{"cache_control":null}]}'
+OWN = (b"anthropic-beta", b"own-1, own-2")
+
+
+@pytest.mark.parametrize(
+    ("force", "body", "client", "betas"),
+    [
+        (False, MARKED, (), []),
+        (True, MARKED, (), [b"some-beta"]),
+        (True, UNMARKED, (), []),
+        (True, b"", (), []),
+        ("always", UNMARKED, (), [b"some-beta"]),
+        ("always", b"", (), [b"some-beta"]),
+        (False, MARKED, (OWN,), [OWN[1]]),
+        (True, MARKED, (OWN,), [OWN[1]]),
+        ("always", MARKED, (OWN,), [OWN[1]]),
+    ],
+)
+@pytest.mark.parametrize("wire", [MESSAGES, CHAT])
+def test_a_beta_is_forced_only_where_the_client_has_none(
+    wire: Protocol, force: bool | Literal["always"], body: bytes, client: tuple[Field, ...], betas: list[bytes]
+) -> None:
+    settings = Settings(force_anthropic_beta=force, default_anthropic_beta="some-beta")
+    assert values(sent(MESSAGES, *client, wire=wire, body=body, settings=settings), b"anthropic-beta") == betas
+    assert values(sent(CHAT, *client, wire=wire, body=body, settings=settings), b"anthropic-beta") == []
+
+
+def test_the_beta_that_is_forced_has_a_default() -> None:
+    assert values(sent(MESSAGES, settings=Settings(force_anthropic_beta="always")), b"anthropic-beta") == [b"prompt-caching-2024-07-31"]
+
+
+def test_fixed_headers_of_a_target_are_added_and_replace_the_proxys_own() -> None:
+    fixed = ((b"http-referer", b"https://me.example"), (b"user-agent", b"mine/1"), (b"x-title", b"t"))
+    assert sent(CHAT, fixed=fixed) == [
+        (b"content-type", b"application/json"),
+        (b"accept", b"application/json"),
+        (b"authorization", b"Bearer k"),
+        *fixed,
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "x-api-key", "content-type", "accept", "accept-encoding", "host", "content-length", "transfer-encoding", "connection", "cookie"]
+)  # fmt: skip
+@pytest.mark.parametrize("protocol", [MESSAGES, CHAT])
+def test_no_fixed_header_touches_a_credential_or_the_framing(protocol: Protocol, name: str) -> None:
+    assert sent(protocol, fixed=((name.encode(), b"evil"),)) == sent(protocol)
+
+
+def test_fixed_headers_stand_behind_the_clients_own_version_and_beta_and_before_the_settings() -> None:
+    fixed = ((b"anthropic-version", b"fixed"), (b"anthropic-beta", b"fixed"))
+    forced = Settings(force_anthropic_beta="always")
+    assert sent(MESSAGES, fixed=fixed, settings=forced)[-2:] == list(fixed)
+    assert [name for name, _ in sent(MESSAGES, fixed=fixed, settings=forced)].count(b"anthropic-beta") == 1
+    told = sent(MESSAGES, OWN, (b"anthropic-version", b"v"), fixed=fixed, settings=forced)
+    assert (values(told, b"anthropic-version"), values(told, b"anthropic-beta")) == ([b"v"], [OWN[1]])
 
 
 @pytest.mark.parametrize("protocol", [MESSAGES, CHAT])

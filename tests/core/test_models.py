@@ -9,13 +9,15 @@ import pytest
 from core.effects import Fetch, Head
 from core.errors import UpstreamFailed, UpstreamTimeout
 from core.gateway import Gateway
+from core.settings import Settings
+from core.settings.upstreams import Bases, Limits, Model, Provider
 from core.testing import Answer
 from tests.core.exchanges import CHAT, INBOUND_KEY, JSON, KEY, MESSAGES, SERVER_KEY, encoded, gateway, request, tell, towards
 
 LISTED = '["a","b","c","d","e"]'
 
 
-def item(name: str, window: int | None = None, answer: int | None = None) -> dict[str, Any]:
+def item(name: str, window: int | None = 200_000, answer: int | None = None) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
@@ -164,6 +166,29 @@ def test_nobody_is_asked_without_a_credential_and_the_inbound_key_is_none() -> N
     assert INBOUND_KEY not in repr(told.world.fetched)
 
 
-def test_the_gateway_names_its_upstreams_for_the_line_at_start() -> None:
-    assert gateway().targets() == ["anthropic https://messages.upstream.internal/a", "openai https://chat.upstream.internal/o/v4"]
-    assert gateway(UPSTREAM_BASE="").targets() == ["openai https://chat.upstream.internal/o/v4"]
+# ---------------------------------------------------------------------------------------------------- providers
+
+PROVIDER = Provider("p", Bases(openai="https://p.example/v1"), (Model("m", "m-1", "M", Limits(10, 5)),), "provider-key")
+
+
+def serving(**settings: Any) -> Gateway:
+    return Gateway(Settings(providers=(PROVIDER,), **settings))
+
+
+@pytest.mark.parametrize("name", ["m", "m-openai", "m-anthropic", "any-alias"])
+@pytest.mark.parametrize("only", [True, False])
+def test_a_providers_model_is_known_by_every_name_without_asking_anyone(name: str, only: bool) -> None:
+    told = get(f"/v1/models/{name}", serving(provider_only=only, model_map_json={"any-*": "m"}))
+    assert (told.status, told.json["id"], told.json["max_input_tokens"], told.json["max_tokens"]) == (200, name, 10, 5)
+    assert told.world.fetched == []
+
+
+def test_with_providers_only_nobody_is_asked_for_another_model() -> None:
+    told = get("/v1/models/glm-4.6", serving(provider_only=True))
+    assert (told.status, told.json["error"]["code"], told.world.fetched) == (404, "model_not_found", [])
+
+
+def test_an_alias_is_asked_for_by_what_it_stands_for() -> None:
+    at = gateway(MODEL_MAP_JSON='{"claude-*":"glm-5"}')
+    told = get("/v1/models/claude-x-openai", at, fetches=[Answer(Head(200, [JSON]), [b'{"id":"glm-5"}'])])
+    assert (told.json["id"], told.world.fetched[0].url) == ("claude-x-openai", "https://chat.upstream.internal/o/v4/models/glm-5")

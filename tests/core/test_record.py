@@ -60,3 +60,11 @@ def test_nothing_can_break_the_line_or_turn_it_around(text: str, shown: str) -> 
     noted.note(text)
     assert noted.notes[0].isprintable()
     assert len(noted.notes[0]) <= 6000
+
+
+def test_numbers_that_the_proxy_estimated_are_marked() -> None:
+    estimated = record(counts=Counts(output=3).repaired(7))
+    assert estimated.estimated
+    assert "input=7 output=3 estimated=True" in estimated.line()
+    assert not record(counts=Counts(7, output=3)).estimated
+    assert "estimated" not in record(counts=Counts(7, output=3)).line()

@@ -1,18 +1,33 @@
-"""Which upstream answers: every row of the tables for a GLM server."""
+"""Which upstream answers: every step from a model string to a target, and every row of the table of protocols."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from core.dialects import Protocol
-from core.routing import bases, has_images, route, sees, upstream_url
-from core.settings import ZAI_ANTHROPIC, ZAI_OPENAI, Settings
-from core.wire.envelope import Envelope
+from core.errors import BadRequest
+from core.routing import Router, Target, sees
+from core.routing import route as routes
+from core.settings import Settings
+from core.settings.upstreams import INTERNATIONAL, Bases, GlmModel, Model, Provider
 
 MESSAGES, CHAT = Protocol.ANTHROPIC, Protocol.OPENAI
+
+
+def route(model: str | None, *, images: bool = False, wire: Protocol = CHAT, settings: Settings) -> Target:
+    """The only target."""
+    (target,) = routes(model, images=images, wire=wire, settings=settings)
+    return target
+
+
+def provider(*models: Model, name: str = "p", **more: Any) -> Provider:
+    return Provider(name, more.pop("bases", Bases(openai=f"https://{name}.example/v1")), models, "provider-key", **more)
+
+
+def model(name: str, **more: Any) -> Model:
+    return Model(name, more.pop("remote_id", name), name, **more)
 
 
 # ---------------------------------------------------------------------------------------------------- the protocol
@@ -37,7 +52,7 @@ def test_the_protocol_is_the_first_that_applies(
     assert (target.protocol, target.reason) == (protocol, reason)
     word = "OpenAI" if protocol is CHAT else "Anthropic"
     assert target.line == f"[ROUTING] → {word} ({reason})"
-    assert target.base == (ZAI_OPENAI if protocol is CHAT else ZAI_ANTHROPIC)
+    assert target.base == INTERNATIONAL.bases.of(protocol)
     assert target.dialect.name == ("glm" if protocol is CHAT else "glm-messages")
     assert target.name == "international"
 
@@ -103,127 +118,152 @@ def test_a_model_is_known_to_see_by_its_name(model: str, known: bool) -> None:
     assert sees(model) is known
 
 
-# ---------------------------------------------------------------------------------------------------- the addresses
+# ---------------------------------------------------------------------------------------------------- what a name stands for
+
+
+def names(**more: Any) -> Settings:
+    """Two providers' models and a few aliases."""
+    return Settings(
+        providers=(
+            provider(model("gpt"), model("gpt-openai", remote_id="odd"), name="one"),
+            provider(model("sonnet", remote_id="claude-4"), name="two", bases=Bases("https://two.example", "https://two.example/v1")),
+        ),
+        **more,
+    )
+
+
+ALIASES = {
+    "fast": "glm-4.5-air",
+    "fast-anthropic": "glm-4.5-flash",
+    "chat": "glm-4.6-openai",
+    "mine": "gpt",
+    "mine-too": "sonnet-anthropic",
+    "odd": "gpt-openai",
+    "again": "fast",
+    "void": " ",
+    "claude-*": "glm-4.6",
+    "claude-opus-*": "glm-5",
+    "claude-opus-4": "sonnet",
+    "claude-opus-4-o*": "glm-exact",
+    "gpt": "never",
+    "sonnet-anthropic": "glm-5",
+    "tie": "glm-4.6",
+    "tie*": "never",
+}
 
 
 @pytest.mark.parametrize(
-    ("anthropic", "openai", "expected"),
+    ("asked", "name", "upstream", "reason"),
     [
-        pytest.param(None, None, (ZAI_ANTHROPIC, ZAI_OPENAI), id="none: z.ai"),
-        pytest.param("http://a", "http://b", ("http://a", "http://b"), id="both"),
-        pytest.param("http://a", None, ("http://a", None), id="one's own, Messages only"),
-        pytest.param(None, "http://b", (None, "http://b"), id="one's own, chat only"),
-        pytest.param("https://api.z.ai/api/anthropic", None, ("https://api.z.ai/api/anthropic", ZAI_OPENAI), id="z.ai's Messages side"),
-        pytest.param(None, "https://z.ai/v4", (ZAI_ANTHROPIC, "https://z.ai/v4"), id="z.ai's chat side"),
-        pytest.param("https://notz.ai/x", None, ("https://notz.ai/x", None), id="a name that ends alike"),
+        pytest.param("gpt", "one", "gpt", "provider: one", id="1: a provider's id, before an alias"),
+        pytest.param("gpt-openai", "one", "odd", "provider: one", id="1: an id that ends like a suffix"),
+        pytest.param("sonnet", "two", "claude-4", "provider: two", id="1: its remote id goes upstream"),
+        pytest.param("sonnet-openai", "two", "claude-4", "provider: two", id="2: a provider's id with a suffix"),
+        pytest.param("gpt-anthropic", "one", "gpt", "provider: one", id="2: with a suffix it has no base for"),
+        pytest.param("GPT", "international", "GPT", "auto: /v1/chat/completions", id="ids are exact"),
+        pytest.param("fast", "international", "glm-4.5-air", "auto: /v1/chat/completions", id="3: an alias"),
+        pytest.param("fast-openai", "international", "glm-4.5-air", "suffix: -openai", id="3: an alias by its base name"),
+        pytest.param("fast-anthropic", "international", "glm-4.5-flash", "suffix: -anthropic", id="3: the full name first"),
+        pytest.param("chat", "international", "glm-4.6", "suffix: -openai", id="3: an alias's own suffix"),
+        pytest.param("chat-anthropic", "international", "glm-4.6", "suffix: -anthropic", id="3: the client's suffix before the alias's"),
+        pytest.param("again", "international", "fast", "auto: /v1/chat/completions", id="3: one step"),
+        pytest.param("mine", "one", "gpt", "provider: one", id="3: an alias for a provider's id"),
+        pytest.param("mine-too", "two", "claude-4", "provider: two", id="3: an alias for a provider's id with a suffix"),
+        pytest.param("odd", "one", "odd", "provider: one", id="3: an alias for an id that ends like a suffix"),
+        pytest.param("void", "international", "glm-4.6", "auto: /v1/chat/completions", id="3: an alias for nothing"),
+        pytest.param("claude-3", "international", "glm-4.6", "auto: /v1/chat/completions", id="3: a wildcard"),
+        pytest.param("claude-", "international", "glm-4.6", "auto: /v1/chat/completions", id="3: a wildcard for nothing more"),
+        pytest.param("claude-opus-3", "international", "glm-5", "auto: /v1/chat/completions", id="3: the longest wildcard"),
+        pytest.param("claude-opus-4", "two", "claude-4", "provider: two", id="3: no wildcard before the name itself"),
+        pytest.param("claude-opus-4-anthropic", "two", "claude-4", "provider: two", id="3: nor before the base name"),
+        pytest.param("claude-opus-4-openai", "international", "glm-exact", "suffix: -openai", id="3: but one that fits more of the name"),
+        pytest.param("claude-3-openai", "international", "glm-4.6", "suffix: -openai", id="3: a wildcard beside a suffix"),
+        pytest.param("claude", "international", "claude", "auto: /v1/chat/completions", id="3: a stem is not its beginning"),
+        pytest.param("sonnet-anthropic", "international", "glm-5", "suffix: -anthropic", id="3: a full name before a provider's base name"),
+        pytest.param("tie-openai", "international", "glm-4.6", "suffix: -openai", id="3: a name before a wildcard of its length"),
+        pytest.param("tied", "international", "never", "auto: /v1/chat/completions", id="3: which takes the rest"),
+        pytest.param("", "international", "glm-4.6", "auto: /v1/chat/completions", id="4: none"),
     ],
 )
-def test_ones_own_server_never_shares_its_requests_with_another(
-    anthropic: str | None, openai: str | None, expected: tuple[str, str]
+def test_a_name_stands_for_what_is_found_first(asked: str, name: str, upstream: str, reason: str) -> None:
+    target = route(asked, settings=names(model_map_json=ALIASES))
+    assert (target.name, target.model, target.reason) == (name, upstream, reason)
+    assert target.glm is (name == "international")
+
+
+def test_a_wildcard_for_everything_leaves_the_blank_name_to_the_default() -> None:
+    settings = Settings(model_map_json={"*": "glm-5"})
+    assert [route(name, settings=settings).model for name in ("anything", "", None)] == ["glm-5", "glm-4.6", "glm-4.6"]
+
+
+@pytest.mark.parametrize(("suffix", "wire", "protocol"), [("-openai", MESSAGES, CHAT), ("-anthropic", CHAT, MESSAGES), ("", CHAT, CHAT), ("", MESSAGES, MESSAGES)])  # fmt: skip
+@pytest.mark.parametrize("images", [True, False])
+def test_a_provider_with_two_bases_is_spoken_to_as_the_suffix_says_or_the_caller_speaks(
+    suffix: str, wire: Protocol, protocol: Protocol, images: bool
 ) -> None:
-    found = bases(Settings(upstream_base=anthropic, openai_upstream_base=openai))
-    assert (found.anthropic, found.openai) == expected
+    target = route(f"sonnet{suffix}", images=images, wire=wire, settings=names(text_endpoint_preference="anthropic"))
+    word, base = ("OpenAI", "https://two.example/v1") if protocol is CHAT else ("Anthropic", "https://two.example")
+    assert (target.protocol, target.base, target.line) == (protocol, base, f"[ROUTING] → {word} (provider: two)")
+    assert target.label == f"two/{protocol.value}"
+
+
+@pytest.mark.parametrize(("asked", "code"), [("", "missing_model"), (None, "missing_model"), ("  ", "missing_model"), ("-openai", "missing_model"), ("glm-4.6", "unknown_model"), ("fast", "unknown_model"), ("x" * 500, "unknown_model")])  # fmt: skip
+@pytest.mark.parametrize("images", [True, False])
+def test_with_providers_only_a_name_that_none_has_is_400(asked: str | None, code: str, images: bool) -> None:
+    with pytest.raises(BadRequest) as caught:
+        routes(asked, images=images, wire=CHAT, settings=names(provider_only=True, model_map_json=ALIASES))
+    assert (caught.value.code, caught.value.param) == (code, "model")
+    assert len(caught.value.message) < 200
+
+
+def test_with_providers_only_aliases_lead_to_their_models() -> None:
+    settings = names(provider_only=True, model_map_json=ALIASES)
+    assert [route(name, settings=settings).model for name in ("mine", "mine-too", "sonnet-openai")] == ["gpt", "claude-4", "claude-4"]
+
+
+def test_a_refusal_shows_a_name_on_one_line() -> None:
+    with pytest.raises(BadRequest, match=r"there is no 'a\\nb' here") as caught:
+        routes("a\nb", images=False, wire=CHAT, settings=names(provider_only=True))
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(("text", "vision"), [("gpt", "glm-4.5v"), ("glm-4.6", "gpt"), ("gpt", "gpt")])
+def test_a_default_may_be_a_providers_model(text: str, vision: str) -> None:
+    settings = names(autotext_model=text, autovision_model=vision)
+    assert route("", settings=settings).model == text
+    assert route("", images=True, settings=settings).model == vision
+    if text != vision == "gpt":
+        assert route("glm-5", images=True, settings=settings).name == "one"
+
+
+FURTHER = (GlmModel("quick", "Quick", "glm-4.5-air"), GlmModel("eyes", "Eyes", "glm-4.6v"), GlmModel("glm-4.6", "x", "glm-4.6-x"))
 
 
 @pytest.mark.parametrize(
-    ("settings", "wanted", "protocol"),
+    ("asked", "images", "upstream"),
     [
-        (Settings(upstream_base="http://a"), {"images": True, "model": "m"}, MESSAGES),
-        (Settings(upstream_base="http://a"), {"images": False, "model": "m-openai"}, MESSAGES),
-        (Settings(openai_upstream_base="http://b"), {"images": False, "model": "m-anthropic"}, CHAT),
-        (Settings(openai_upstream_base="http://b"), {"images": False, "model": "m"}, CHAT),
+        ("quick", False, "glm-4.5-air"),
+        ("quick-openai", False, "glm-4.5-air"),
+        ("quick", True, "glm-4.5v"),
+        ("eyes", True, "glm-4.6v"),
+        ("eyes", False, "glm-4.6v"),
+        ("", False, "glm-4.6-x"),
+        ("glm-4.5v", False, "glm-4.6-x"),
     ],
 )
-def test_a_server_of_one_protocol_gets_everything_in_it(settings: Settings, wanted: dict[str, Any], protocol: Protocol) -> None:
-    target = route(wanted["model"], images=wanted["images"], wire=MESSAGES, settings=settings)
-    assert (target.protocol, target.reason) == (protocol, f"only base: {protocol.value}")
+def test_a_further_model_is_called_by_its_own_name_upstream(asked: str, images: bool, upstream: str) -> None:
+    assert route(asked, images=images, settings=Settings(models=FURTHER)).model == upstream
 
 
-@pytest.mark.parametrize(
-    ("base", "url"),
-    [
-        ("https://x", "https://x/v1/chat/completions"),
-        ("https://x/", "https://x/v1/chat/completions"),
-        ("https://x//", "https://x/v1/chat/completions"),
-        ("https://x/v1", "https://x/v1/chat/completions"),
-        ("https://x/v1/", "https://x/v1/chat/completions"),
-        ("https://x/api/paas/v4", "https://x/api/paas/v4/chat/completions"),
-        ("https://x/v1beta/openai", "https://x/v1beta/openai/chat/completions"),
-        ("https://x/v1/chat/completions", "https://x/v1/chat/completions"),
-        ("https://x/any/chat/completions/", "https://x/any/chat/completions"),
-        ("https://x/vienna", "https://x/vienna/v1/chat/completions"),
-        ("https://v1.example", "https://v1.example/v1/chat/completions"),
-    ],
-)
-def test_a_chat_base_is_completed_by_what_it_lacks(base: str, url: str) -> None:
-    assert upstream_url(CHAT, base) == url
+# ---------------------------------------------------------------------------------------------------- what is remembered
 
 
-@pytest.mark.parametrize(
-    ("base", "url"),
-    [
-        ("https://x", "https://x/v1/messages"),
-        ("https://x/", "https://x/v1/messages"),
-        ("https://x/v1", "https://x/v1/messages"),
-        ("https://x/v2/", "https://x/v2/messages"),
-        ("https://x/api/anthropic", "https://x/api/anthropic/v1/messages"),
-        ("https://x/v1/anthropic", "https://x/v1/anthropic/v1/messages"),
-        ("https://x/v1/messages", "https://x/v1/messages"),
-        ("https://x/a/v1/messages/", "https://x/a/v1/messages"),
-    ],
-)
-def test_a_messages_base_is_completed_by_what_it_lacks(base: str, url: str) -> None:
-    assert upstream_url(MESSAGES, base) == url
-    assert upstream_url(MESSAGES, base, count=True) == f"{url}/count_tokens"
-
-
-# ---------------------------------------------------------------------------------------------------- images
-
-PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
-LINK = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
-
-
-def user(content: object) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": content}]}
-
-
-@pytest.mark.parametrize(
-    ("body", "found"),
-    [
-        pytest.param(user([PICTURE]), True, id="Messages"),
-        pytest.param(user([{"type": "text", "text": "a"}, LINK]), True, id="chat"),
-        pytest.param(user([{"type": "input_image", "image_url": "x"}]), True, id="input_image"),
-        pytest.param(user(PICTURE), True, id="a content that is one object"),
-        pytest.param(user([{"type": "tool_result", "tool_use_id": "t", "content": [PICTURE]}]), True, id="in a tool result"),
-        pytest.param({"messages": [{"role": "tool", "tool_call_id": "t", "content": [LINK]}]}, True, id="in a tool message"),
-        pytest.param(user([{"type": "document", "source": {"type": "content", "content": [PICTURE]}}]), True, id="in a document"),
-        pytest.param({"messages": [], "attachments": [{"contentType": "image/png", "url": "x"}]}, True, id="an attachment"),
-        pytest.param({"messages": [], "attachments": [{"type": "image"}]}, True, id="an attachment by type"),
-        pytest.param({"messages": [], "attachments": ["data:image/png;base64,AA=="]}, True, id="an attachment that is a data URL"),
-        pytest.param({"messages": [], "attachments": [3, "image", {"type": "text/plain"}]}, False, id="other attachments"),
-        pytest.param({"messages": [], "attachments": {"type": "image"}}, False, id="attachments that are no list"),
-        pytest.param(user("plain"), False, id="none"),
-        pytest.param(user('the words "image" and "image_url"'), False, id="the word in a text"),
-        pytest.param(
-            {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": PICTURE}]}]},
-            False,
-            id="a tool's own data",
-        ),
-        pytest.param(
-            {"messages": [], "tools": [{"name": "n", "input_schema": {"properties": {"type": "image", "a": {"type": "image"}}}}]},
-            False,
-            id="a schema",
-        ),
-        pytest.param(user([{"type": ["image"]}, {"type": {"image": 1}}, {"type": None}]), False, id="types that are no texts"),
-        pytest.param({"model": "image"}, False, id="no messages at all"),
-        pytest.param({"messages": '"image"'}, False, id="messages that are a text"),
-    ],
-)
-def test_a_picture_is_found_wherever_it_stands(body: dict[str, Any], found: bool) -> None:
-    assert has_images(Envelope.read(json.dumps(body).encode())) is found
-
-
-def test_a_picture_is_found_beside_numbers_that_are_out_of_range_and_below_any_depth() -> None:
-    assert has_images(Envelope.read(b'{"messages":[1e999,{"type":"image"}]}'))
-    deep = b'{"messages":' + b"[" * 800 + b'{"type":"image"}' + b"]" * 800 + b"}"
-    assert has_images(Envelope.read(deep, max_depth=900))
+def test_a_router_remembers_and_forgets_without_changing_its_mind() -> None:
+    settings = names(model_map_json=ALIASES)
+    router = Router(settings)
+    asked = [*ALIASES, "gpt", "sonnet", "x" * 99, "x" * 101, *(f"invented-{number}" for number in range(1500))]
+    for _ in range(2):
+        for one in asked:
+            assert router.route(one, images=False, wire=CHAT) == routes(one, images=False, wire=CHAT, settings=settings)
+    assert router.route("gpt", images=False, wire=CHAT)[0] is router.route("gpt", images=False, wire=CHAT)[0]
+    assert router.route("x" * 101, images=False, wire=CHAT)[0] is not router.route("x" * 101, images=False, wire=CHAT)[0]

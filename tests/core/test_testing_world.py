@@ -12,12 +12,16 @@ from core.effects import (
     Compute,
     Deadlines,
     Effect,
+    Enter,
     Fetch,
     Flow,
     Head,
     Inspect,
+    Leave,
     Load,
+    Now,
     Open,
+    Pause,
     Read,
     Send,
     Spawn,
@@ -28,6 +32,7 @@ from core.effects import (
 )
 from core.errors import ClientGone, UpstreamError, UpstreamFailed, UpstreamTimeout
 from core.testing import Answer, ProtocolViolation, ScriptedWorld
+from core.traffic.gate import Gate
 
 HEAD = Head(200, [(b"content-type", b"text/event-stream")])
 REQUEST = UpstreamRequest("POST", "http://127.0.0.1/v1/messages", [], b"{}")
@@ -86,9 +91,11 @@ def test_every_effect_is_performed() -> None:
     world = ScriptedWorld([Answer(HEAD, [b"x"], silent=1)], fetches=[Answer(HEAD, [b"f", None, b"g"])], cache={b"k": b"v"}, vitals=vitals)
     effects: list[Effect[Any]] = [
         OPEN_IDLE, Await(), Read(), Read(), Start(HEAD), Send(b"s"), Fetch(OTHER, 1.0), Load(b"k"), Load(b"l"), Store(b"l", b"w"), Load(b"l"),
-        Compute(divmod, (7, 2)), Inspect(), Spawn(ask(Load(b"k"))),
+        Compute(divmod, (7, 2)), Inspect(), Spawn(ask(Load(b"k"))), Now(), Pause(0.5), Enter(Gate(), "a"), Leave(),
     ]  # fmt: skip
-    assert world.run(ask(*effects)) == [None, HEAD, b"x", b"", None, None, (HEAD, b"fg"), b"v", None, None, b"w", (3, 1), vitals, None]
+    assert world.run(ask(*effects)) == [
+        None, HEAD, b"x", b"", None, None, (HEAD, b"fg"), b"v", None, None, b"w", (3, 1), vitals, None, 1005.0, None, True, None,
+    ]  # fmt: skip
     assert {type(effect) for effect in effects} == set(EFFECTS)
     assert world.performed == [*effects, Load(b"k")]
     assert (world.opened, world.fetched, world.cache) == ([REQUEST], [OTHER], {b"k": b"v", b"l": b"w"})
@@ -114,6 +121,111 @@ def test_silence_is_a_reply_only_for_those_who_set_a_limit() -> None:
 
 def test_an_answer_is_not_silent_unless_scripted() -> None:
     assert ScriptedWorld([Answer(HEAD)]).run(ask(OPEN_IDLE, Read(1.0))) == [HEAD, b""]
+
+
+def test_the_clock_goes_on_where_time_passes_and_nowhere_else() -> None:
+    world = ScriptedWorld([Answer(HEAD, [None, b"a", None], silent=2)], now=7.0)
+    effects: list[Effect[Any]] = [
+        Now(),
+        OPEN_IDLE,
+        Now(),
+        Await(2.0),
+        Await(2.0),
+        Now(),
+        Read(1.0),
+        Now(),
+        Read(1.0),
+        Start(HEAD),
+        Send(b"x"),
+    ]
+    assert world.run(ask(*effects, Read(), Pause(3.0), Now(), Pause(0.0), Now())) == [
+        7.0, None, 12.0, None, HEAD, 14.0, None, 15.0, b"a", None, None, b"", None, 18.0, None, 18.0,
+    ]  # fmt: skip
+    assert world.now == 18.0
+
+
+def occupied(most: int = 1, line: int = 100) -> Gate:
+    """A gate at which others have all the places."""
+    gate = Gate(most, line)
+    for _ in range(most):
+        gate.join("other", 1000.0, lambda: None)
+    return gate
+
+
+def test_a_place_at_a_gate_is_taken_and_given_back_at_the_end() -> None:
+    gate, inside = Gate(2), []
+    world = ScriptedWorld()
+    assert world.run(ask(Enter(gate, "a"), Enter(gate, "a"), Compute(lambda: inside.append(gate.inside)))) == [True, True, None]
+    assert (inside, gate.inside) == ([1], 0)
+
+
+def test_a_place_is_given_back_when_the_client_leaves_and_when_the_flow_breaks() -> None:
+    gate = Gate(1)
+    ScriptedWorld(gone=1).run(ask(Enter(gate, "a"), Load(b"k")))
+    assert gate.inside == 0
+    with pytest.raises(ZeroDivisionError):
+        ScriptedWorld().run(ask(Enter(gate, "a"), Compute(divmod, (1, 0))))
+    assert gate.inside == 0
+
+
+def test_a_place_can_be_left_and_one_place_is_all_a_flow_has() -> None:
+    first, second, seen = Gate(1), Gate(1), []
+    note = Compute(lambda: seen.append((first.inside, second.inside)))
+    ScriptedWorld().run(ask(Leave(), Enter(first, "a"), note, Enter(second, "a"), note, Leave(), note))
+    assert seen == [(1, 0), (0, 1), (0, 0)]
+
+
+def test_a_gate_learns_from_a_flow_that_leaves_it_because_of_a_crowd() -> None:
+    gate = Gate("auto")
+    gate.join("other", 0.0, lambda: None)
+    ScriptedWorld().run(ask(Enter(gate, "a"), Leave(crowded=True)))
+    assert gate.learned == 1
+
+
+def test_who_waits_in_vain_is_refused_after_the_time_it_gave_itself() -> None:
+    gate, world = occupied(), ScriptedWorld()
+    assert world.run(ask(Enter(gate, "a", timeout=10.0), Now())) == [False, 1010.0]
+    assert gate.waiting == 0
+
+
+def test_who_waits_with_an_idle_time_keeps_its_place_in_line() -> None:
+    gate, world, waiting = occupied(), ScriptedWorld(), []
+    enter = Enter(gate, "a", timeout=10.0, idle=4.0)
+    note = Compute(lambda: waiting.append(gate.waiting))
+    assert world.run(ask(enter, Now(), note, enter, Now(), note, enter, Now(), note)) == [
+        None, 1004.0, None, None, 1008.0, None, False, 1010.0, None,
+    ]  # fmt: skip
+    assert waiting == [1, 1, 0]
+
+
+def test_a_gate_that_grows_lets_in_who_waits() -> None:
+    gate, world = Gate("auto"), ScriptedWorld()
+    for _ in range(2):
+        place = gate.join("other", 1000.0, lambda: None)
+    assert place is not None
+    gate.leave(place, 1000.0, crowded=True)
+    enter = Enter(gate, "a", idle=50.0)
+    assert world.run(ask(enter, enter, Now())) == [None, True, 1060.0]
+
+
+def test_a_gate_that_has_grown_meanwhile_lets_in_at_once() -> None:
+    gate, world = Gate("auto"), ScriptedWorld()
+    for _ in range(3):
+        place = gate.join("other", 1000.0, lambda: None)
+    assert place is not None
+    gate.leave(place, 1000.0, crowded=True)
+    enter = Enter(gate, "a", idle=1.0)
+    assert world.run(ask(enter, Pause(70.0), enter, Now())) == [None, None, True, 1071.0]
+
+
+def test_a_full_line_refuses_at_once() -> None:
+    assert ScriptedWorld().run(ask(Enter(occupied(line=0), "a", timeout=10.0), Now())) == [False, 1000.0]
+
+
+def test_the_answers_of_gates_can_be_scripted() -> None:
+    gate, world = occupied(), ScriptedWorld(enters=[None, True, False, None])
+    enter = Enter(gate, "a", timeout=3.0, idle=5.0)
+    assert world.run(ask(enter, Now(), enter, enter, Enter(gate, "a"), enter, Now())) == [None, 1005.0, True, False, None, False, 1008.0]
 
 
 def test_scripted_errors_are_thrown_where_they_stand() -> None:
@@ -215,6 +327,9 @@ def stubborn() -> Flow[None]:
         (ask(Spawn(ask(Start(HEAD)))), None, "in the background: Start"),
         (ask(Start(HEAD), Spawn(ask(Send(b"a")))), None, "in the background: Send"),
         (ask(OPEN, Spawn(ask(Read()))), None, "not answered: Read"),
+        (ask(OPEN, Leave(), Read()), None, "not answered: Read"),
+        (ask(Pause(-1.0)), None, "paused for less than no time: Pause"),
+        (ask(Enter(occupied(), "a")), None, "waits at a gate that nobody leaves: Enter"),
     ],
 )
 def test_what_a_flow_may_not_do(flow: Flow[Any], gone: int | None, complaint: str) -> None:

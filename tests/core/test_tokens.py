@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 
@@ -12,11 +13,27 @@ import pytest
 import tiktoken
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 
 from benchmarks.pack_vocabulary import main as pack_main
 from benchmarks.pack_vocabulary import pack, to_text
 from core.errors import BadRequest
-from core.tokens import ENCODINGS, PIECE, SLACK, Counter, estimate_body, estimate_payload, estimate_text, pieces, unpack
+from core.tokens import (
+    ENCODINGS,
+    PIECE,
+    SLACK,
+    Counter,
+    Encoder,
+    Images,
+    encoder_of,
+    estimate_body,
+    estimate_payload,
+    estimate_text,
+    packaged,
+    pieces,
+    unpack,
+    vocabulary,
+)
 
 PACKED = resources.files("core.vocabulary").joinpath("cl100k_base.xz").read_bytes()
 TEXT_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
@@ -80,9 +97,56 @@ def test_the_encoding_equals_the_one_tiktoken_itself_builds(tmp_path: Path, monk
     assert COUNT(sample) == len(reference.encode_ordinary(sample))
 
 
+def test_the_pattern_of_a_vocabulary_that_is_not_packaged_is_the_one_of_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_args, **_more: {})  # which would download it
+    assert openai_public.o200k_base()["pat_str"] == ENCODINGS["o200k_base"]
+
+
 def test_an_encoding_that_is_not_packaged_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="unknown encoding 'o200k_base', expected one of cl100k_base"):
-        Counter("o200k_base")
+        packaged("o200k_base")
+
+
+BYTES = {bytes((byte,)): byte for byte in range(256)}
+
+
+def test_any_ranks_make_an_encoder_and_an_unknown_name_is_split_like_the_default_one() -> None:
+    ranks = BYTES | {b"ab": 256, b"abc": 257, b"12": 258, b"123": 259}
+    assert encoder_of("mine", ranks).name == "mine"
+    assert encoder_of("mine", ranks).count("abc abd<|endoftext|>") == 1 + 1 + 2 + len("<|endoftext|>")
+    assert encoder_of("mine", ranks).count("123123") == 2
+
+
+def test_ranks_that_could_not_write_every_text_are_refused() -> None:
+    with pytest.raises(ValueError, match="without 2 of the 256 single bytes"):
+        encoder_of("mine", {token: rank for token, rank in BYTES.items() if token not in (b"a", b"b")})
+
+
+def test_a_counter_counts_with_the_encoder_it_is_given_and_has_its_name() -> None:
+    counter = Counter(Encoder("words", lambda text: len(text.split())))
+    assert (counter.name, counter.text("one two three"), Counter().name) == ("words", 3, "cl100k_base")
+    assert counter.text("word " * 1000) == 1000
+
+
+def test_a_counter_without_a_vocabulary_estimates_and_remembers_nothing() -> None:
+    counter = Counter(None)
+    body = payload(system="x" * 5000, messages="数据" * 500)
+    assert (counter.name, counter.text("ab数"), counter.payload(body)) == ("estimate", 3, estimate_payload(body))
+    assert not counter._young
+
+
+def test_a_counter_is_ready_when_the_next_count_loads_nothing() -> None:
+    counter = Counter()
+    assert (counter.ready, Counter(None).ready) == (False, True)
+    counter.payload(b"{}")
+    assert counter.ready
+
+
+def test_counts_that_begin_together_load_the_vocabulary_once() -> None:
+    vocabulary._loaded.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(COUNT, ["hello world"] * 32)) == {2}
+    assert vocabulary._loaded.cache_info().misses == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- text
@@ -210,6 +274,12 @@ def test_a_million_blanks_are_counted_without_a_panic() -> None:
     assert 1_200_000 / 128 <= blanks <= 1_200_000 / 60  # the longest token of blanks has 128 of them
 
 
+def test_a_line_end_before_a_slash_is_no_place_to_cut_for_o200k_base_joins_them() -> None:
+    encoder = encoder_of("o200k_base", BYTES | {b"!\n": 256, b"!\n/": 257})
+    text = "a!\n/b c"
+    assert sum(map(encoder.count, pieces(text, 2, 3))) == encoder.count(text) == 5
+
+
 def test_a_long_text_with_seams_is_counted_exactly() -> None:
     line = "def f(x):\n    return x + 1  # it's 12345\n"
     assert COUNT(line * 5000) == COUNT(line) * 5000
@@ -278,6 +348,12 @@ BLOCKS: list[tuple[str, object, int]] = [
     ("short PDF", {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 1024}}, 3_000),
     ("document by address", {"type": "document", "source": {"type": "url", "url": "https://example.org/a.pdf"}}, 3_000),
     ("search result", {"type": "search_result", "title": "hello", "source": "hello", "content": [{"type": "text", "text": "hello world"}]}, 4),
+    ("text of OpenAI's newer wire", {"type": "input_text", "text": "hello world"}, 2),
+    ("refusal", {"type": "refusal", "refusal": "hello world"}, 2),
+    ("sound", {"type": "input_audio", "input_audio": {"data": BASE64, "format": "wav"}}, COUNT('{"type":"input_audio","input_audio":{"format":"wav"}}')),
+    ("file", {"type": "file", "file": {"filename": "hello", "file_data": "data:application/pdf;base64," + "A" * 1024 * 400}}, 1 + 10_000),
+    ("file by id", {"type": "file", "file": {"file_id": "file-1"}}, 3_000),
+    ("file of a wrong type", {"type": "file", "file": 5}, COUNT('{"type":"file","file":5}')),
     ("unknown block", {"type": "hologram", "depth": 3}, COUNT('{"type":"hologram","depth":3}')),
     ("block without a type", {"depth": 3}, COUNT('{"depth":3}')),
     ("bare text member", {"text": "hello world"}, 2),
@@ -297,6 +373,24 @@ BLOCKS: list[tuple[str, object, int]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("images", "plain", "described"),
+    [
+        (Images(), 85, 85 + 3),
+        (Images(base=10, per_character=1), 10, 19),
+        (Images(per_character=0), 85, 85),
+        (Images(dynamic=False), 1000, 1000),
+    ],
+)
+def test_a_picture_costs_what_the_settings_say(images: Images, plain: int, described: int) -> None:
+    for block, tokens in ((PICTURE, plain), (PICTURE | {"description": "nine char"}, described), (PICTURE | {"description": 5}, plain)):
+        body = payload(messages=[{"role": "user", "content": [block]}])
+        assert Counter(images=images).payload(body) == COUNT("user") + 4 + tokens
+        assert estimate_payload(body, images) == estimate_body(body, images) == estimate_text("user") + 4 + tokens
+    assert images.tokens() == plain
+    assert images.tokens("nine char") == described
+
+
 @pytest.mark.parametrize(("block", "tokens"), [row[1:] for row in BLOCKS], ids=[row[0] for row in BLOCKS])
 def test_a_block_costs_what_the_table_says(block: object, tokens: int) -> None:
     assert content(block) == tokens
@@ -304,6 +398,76 @@ def test_a_block_costs_what_the_table_says(block: object, tokens: int) -> None:
 
 def test_blocks_add_up() -> None:
     assert content(*(row[1] for row in BLOCKS)) == sum(row[2] for row in BLOCKS)
+
+
+# ------------------------------------------------------------------------------------------------------ the chat wire
+
+
+def message(**members: object) -> int:
+    """What one message costs."""
+    return COUNTER.payload(payload(messages=[members]))
+
+
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
+CALL = COUNT("Read") + COUNT('{"path":"a b"}') + 20
+SAID = COUNT("assistant") + 4
+
+MESSAGES: list[tuple[str, dict[str, object], int]] = [
+    ("system", {"role": "system", "content": "be brief"}, COUNT("be brief") + 10),
+    ("developer", {"role": "developer", "content": [{"type": "text", "text": "be brief"}]}, COUNT("be brief") + 10),
+    ("named system", {"role": "system", "content": "be brief", "name": "Ada"}, COUNT("be brief") + 10 + COUNT("Ada") + 2),
+    ("picture", {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + BASE64}}]}, COUNT("user") + 4 + 85),
+    ("tool", {"role": "tool", "tool_call_id": "call_1", "content": "hello world"}, COUNT("tool") + 4 + 2 + 4),
+    ("function", {"role": "function", "name": "Read", "content": "hello world"}, COUNT("function") + 4 + 2 + 4 + COUNT("Read") + 2),
+    ("reasoning", {"role": "assistant", "content": None, "reasoning_content": "hello world"}, SAID + 2),
+    ("reasoning by its other name", {"role": "assistant", "content": "", "reasoning": "hello world"}, SAID + 2),
+    ("refusal", {"role": "assistant", "content": None, "refusal": "hello world"}, SAID + 2),
+    ("call", {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "Read", "arguments": '{"path":"a b"}'}}]}, SAID + CALL),
+    ("call with white space", {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "Read", "arguments": '{ "path" :\n"a b" }'}}], "content": ""}, SAID + CALL),
+    ("call with an object", {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "Read", "arguments": {"path": "a b"}}}]}, SAID + CALL),
+    ("call without arguments", {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "Read"}}]}, SAID + COUNT("Read") + COUNT("{}") + 20),
+    ("call with broken arguments", {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "Read", "arguments": '{"path'}}]}, SAID + COUNT("Read") + COUNT('{"path') + 20),
+    ("custom call", {"role": "assistant", "content": "", "tool_calls": [{"type": "custom", "custom": {"name": "Read", "input": "hello world"}}]}, SAID + COUNT("Read") + 2 + 20),
+    ("two calls", {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "Read", "arguments": '{"path":"a b"}'}}] * 2}, SAID + 2 * CALL),
+    ("call of another shape", {"role": "assistant", "content": "", "tool_calls": [{"name": "Read"}, 5]}, SAID + COUNT('{"name":"Read"}') + 20 + COUNT("5") + 20),
+    ("old call", {"role": "assistant", "content": None, "function_call": {"name": "Read", "arguments": '{"path":"a b"}'}}, SAID + CALL),
+    ("old call of another shape", {"role": "assistant", "content": None, "function_call": "auto"}, SAID + COUNT('"auto"') + 20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("members", "tokens"), [row[1:] for row in MESSAGES], ids=[row[0] for row in MESSAGES])
+def test_a_message_of_the_chat_wire_costs_what_the_table_says(members: dict[str, object], tokens: int) -> None:
+    assert message(**members) == tokens
+
+
+READ = "ReadReads a file."
+TOOLS: list[tuple[str, str, object, int]] = [
+    ("function tool", "tools", {"type": "function", "function": {"name": "Read", "description": "Reads a file.", "parameters": SCHEMA, "strict": True}}, COUNT(READ + json.dumps(SCHEMA, separators=(",", ":"))) + 20),
+    ("function tool without parameters", "tools", {"type": "function", "function": {"name": "Read", "description": "Reads a file."}}, COUNT(READ) + 20),
+    ("custom tool", "tools", {"type": "custom", "custom": {"name": "Read", "description": "Reads a file.", "format": {"type": "text"}}}, COUNT(READ + '{"type":"text"}') + 20),
+    ("old function", "functions", {"name": "Read", "description": "Reads a file.", "parameters": SCHEMA}, COUNT(READ + json.dumps(SCHEMA, separators=(",", ":"))) + 20),
+    ("function that is none", "functions", "Read", COUNT('"Read"') + 20),
+    ("tool that is none", "tools", "Read", COUNT('"Read"') + 20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("member", "tool", "tokens"), [row[1:] for row in TOOLS], ids=[row[0] for row in TOOLS])
+def test_a_definition_of_the_chat_wire_costs_what_the_table_says(member: str, tool: object, tokens: int) -> None:
+    assert COUNTER.payload(payload(**{member: [tool, tool]})) == 2 * tokens
+
+
+def test_a_conversation_costs_the_same_on_both_wires_but_for_the_roles_of_results() -> None:
+    said, asked = {"role": "user", "content": "hello world"}, {"path": "a b"}
+    messages = payload(
+        system="be brief",
+        tools=[{"name": "Read", "description": "Reads a file.", "input_schema": SCHEMA}],
+        messages=[said, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": asked}]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "hello"}]}],
+    )  # fmt: skip
+    chat = payload(
+        tools=[{"type": "function", "function": {"name": "Read", "description": "Reads a file.", "parameters": SCHEMA}}],
+        messages=[{"role": "system", "content": "be brief"}, said, {"role": "assistant", "content": None, "tool_calls": [{"id": "t", "type": "function", "function": {"name": "Read", "arguments": json.dumps(asked)}}]}, {"role": "tool", "tool_call_id": "t", "content": "hello"}],
+    )  # fmt: skip
+    assert COUNTER.payload(chat) - COUNTER.payload(messages) == COUNT("tool") - COUNT("user")
 
 
 # ------------------------------------------------------------------------------------------------------- odd shapes
@@ -383,12 +547,12 @@ def test_lone_surrogates_in_a_body_count_as_replacement_characters() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["type", "text", "content", "role", "message", "source", "data", "x"]), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["type", "text", "content", "role", "message", "source", "data", "tool_calls", "function", "arguments", "x"]), inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "text", "model"]), json_values))
+@given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "functions", "text", "model"]), json_values))
 def test_any_json_object_is_counted_and_only_the_empty_one_is_free(document: dict[str, object]) -> None:
     body = json.dumps(document).encode()
     for count in (COUNTER.payload(body), estimate_payload(body)):

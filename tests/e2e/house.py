@@ -16,8 +16,10 @@ from anyio.abc import SocketAttribute, TaskStatus
 from anyio.from_thread import start_blocking_portal
 
 from core.effects import Flow, Request
+from core.gateway import Gateway
 from core.record import Record
 from core.settings import Settings
+from core.settings.sources import Form, Source
 from transports import anyio_server
 from transports.listener import Listener, Outcome
 from transports.simulator import ANTHROPIC_PATH, OPENAI_PATH, Simulator
@@ -46,15 +48,26 @@ class House:
 
 
 @contextmanager
-def serving(simulator: Simulator, backend: str, **settings: str) -> Iterator[House]:
-    """The server as its command wires it, but for the signals, which a thread cannot have."""
+def serving(simulator: Simulator, backend: str, file: Mapping[str, object] | None = None, /, **settings: str) -> Iterator[House]:
+    """The server as its command wires it, but for the signals, which a thread cannot have.
+
+    ``settings``: as in the environment; ``file``: as in config.json, and then the simulator is nobody's upstream by itself.
+    """
     house = House(simulator=simulator)
-    bases = {"UPSTREAM_BASE": simulator.url + ANTHROPIC_PATH, "OPENAI_UPSTREAM_BASE": simulator.url + OPENAI_PATH}
+    bases = {
+        "UPSTREAM_BASE": simulator.url + ANTHROPIC_PATH,
+        "OPENAI_UPSTREAM_BASE": simulator.url + OPENAI_PATH,
+        # One request, one failure: what is tried again, and left alone after failures, has tests of its own.
+        "MAX_RETRIES": "0",
+        "BREAKER_FAILURES": "0",
+    }
+    sources = [Source("environment", Form.VARIABLES, settings if file is not None else {**bases, **settings})]
+    sources.append(Source("config.json", Form.FILE, file or {}))
 
     async def serve(*, task_status: TaskStatus[int]) -> None:
         upstream = Upstream()
-        server = anyio_server.server_of(Settings.from_mapping({**bases, **settings}), upstream, lambda targets, url: None)
-        service = server.service
+        gateway = Gateway(Settings.from_sources(sources).settings)
+        service, limits = anyio_server.service_of(lambda: gateway), anyio_server.limits_of(gateway.settings)
 
         def recorded(request: Request) -> Flow[Outcome]:
             record = yield from service.answer(request)
@@ -64,7 +77,7 @@ def serving(simulator: Simulator, backend: str, **settings: str) -> Iterator[Hou
 
         try:
             async with await anyio.create_tcp_listener(local_host="127.0.0.1") as door, anyio.create_task_group() as tasks:
-                listener = Listener(replace(service, answer=recorded), upstream, MemoryCache(time.monotonic), server.limits, tasks)
+                listener = Listener(replace(service, answer=recorded), upstream, MemoryCache(time.monotonic), limits, tasks)
                 task_status.started(door.extra(SocketAttribute.local_port))
                 await door.serve(listener.serve, tasks)
         finally:

@@ -35,7 +35,7 @@ def converse(house: House, wire: str, upstream: str, model: str, *, stream: bool
     }
     if tools:
         body["tools"] = TOOLS[wire]
-    return ask(house, "POST", PATH[wire], body, authorization="Bearer client-key-canary")
+    return ask(house, "POST", PATH[wire], body, authorization=f"Bearer client-key-canary-{model}")
 
 
 def accepted(wire: str, reply: Reply) -> Accepted:

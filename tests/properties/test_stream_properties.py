@@ -242,7 +242,7 @@ def raw(value: Any) -> Raw:
 def check(counts: Counts) -> None:
     parts = (counts.input, counts.cache_read, counts.cache_creation, counts.output, counts.thinking)
     assert all(part is None or (type(part) is int and part >= 0) for part in parts)
-    chat, written = json.loads(chat_json(counts)), json.loads(messages_json(counts))
+    chat, written = json.loads(chat_json(counts.told())), json.loads(messages_json(counts.told()))
     prompt = written["input_tokens"] + written["cache_read_input_tokens"] + written["cache_creation_input_tokens"]
     assert chat["prompt_tokens"] == prompt
     assert chat["total_tokens"] == chat["prompt_tokens"] + chat["completion_tokens"]
@@ -277,6 +277,6 @@ def test_messages_usage_adds_up_whatever_numbers_come_however_often(usages: list
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_counts_survive_the_way_over_either_wire(given_input: int, read: int, written: int, output: int) -> None:
     counts = Counts(given_input, read, written, output)
-    assert of_messages(Raw(messages_json(counts))) == counts
-    back = of_chat(Raw(chat_json(counts)))
+    assert of_messages(Raw(messages_json(counts.told()))) == counts
+    back = of_chat(Raw(chat_json(counts.told())))
     assert (back.input, back.cache_read, back.cache_creation or 0, back.output) == (given_input, read, written, output)

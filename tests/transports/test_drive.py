@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -159,6 +161,45 @@ async def test_a_bug_in_a_performer_is_not_thrown_into_the_flow(drive: Driver) -
 
     with pytest.raises(ZeroDivisionError):
         await drive(flow(), failing(ZeroDivisionError()))
+
+
+def test_flows_in_several_threads_are_stepped_one_at_a_time() -> None:
+    at_once: list[object] = []
+    seen: set[int] = set()
+    together = threading.Barrier(6, timeout=10)
+
+    def step() -> None:
+        at_once.append(None)
+        for _ in range(20):
+            time.sleep(0)  # lets the others run
+            seen.add(len(at_once))
+        at_once.pop()
+
+    def flow() -> Flow[None]:
+        step()
+        yield from Load(b"a")
+        step()
+        try:
+            yield from Read()
+        except UpstreamFailed:
+            step()
+        try:
+            yield from Send(b"b")
+        except ClientGone:
+            step()
+
+    def reply(effect: Effect[Any]) -> object:
+        together.wait()
+        if isinstance(effect, Load):
+            return None
+        raise UpstreamFailed("cut") if isinstance(effect, Read) else ClientGone
+
+    threads = [threading.Thread(target=run, args=(flow(), Scripted(reply))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {1}
 
 
 async def test_a_cancelled_flow_stands_where_it_was_until_it_is_abandoned() -> None:

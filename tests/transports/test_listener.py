@@ -23,7 +23,7 @@ from tests.transports.toys import (
     toy_upstream,
     until,
 )
-from transports.listener import ClientConnection, Limits, Outcome
+from transports.listener import ClientConnection, Limits, Outcome, Places
 
 pytestmark = pytest.mark.anyio
 
@@ -243,6 +243,60 @@ async def test_connections_beyond_the_limit_are_refused() -> None:
         await until(lambda: not house.listener.connections)
         async with client(house.port) as third:
             assert (await third.ask("GET", "/")).status == 200
+
+
+async def test_connections_of_one_address_beyond_its_limit_are_refused() -> None:
+    async with gateway(say, Limits(connections_per_address=2)) as house, client(house.port) as first, client(house.port) as second:
+        assert (await first.ask("GET", "/")).status == 200
+        assert (await second.ask("GET", "/")).status == 200
+        for _ in range(3):
+            async with client(house.port) as third:
+                refused = await third.rest()
+                assert refused.startswith(b"HTTP/1.1 429 ")
+                assert b"connection: close" in refused
+        await second.leave()
+        await until(lambda: len(house.listener.connections) == 1)
+        async with client(house.port) as third:
+            assert (await third.ask("GET", "/")).status == 200
+
+
+async def test_who_is_told_that_there_is_no_room_takes_none() -> None:
+    async with gateway(say, Limits(connections=3, connections_per_address=1)) as house, client(house.port) as first:
+        assert (await first.ask("GET", "/")).status == 200
+        async with client(house.port) as second, client(house.port) as third, client(house.port) as fourth:
+            for refused in (second, third, fourth):
+                assert (await refused.rest()).startswith(b"HTTP/1.1 429 ")
+            assert len(house.listener.connections) == 4  # they have not closed yet
+        await until(lambda: len(house.listener.connections) == 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "present", "who", "status"),
+    [
+        (Limits(connections=0), ["a"] * 9, "a", None),
+        (Limits(connections=2), ["a", "b"], "c", 503),
+        (Limits(connections=2), ["a"], "c", None),
+        (Limits(connections=2), [None, None], None, 503),
+        (Limits(connections_per_address=0), ["a"] * 9, "a", None),
+        (Limits(connections_per_address=2), ["a"], "a", None),
+        (Limits(connections_per_address=2), ["a", "a"], "a", 429),
+        (Limits(connections_per_address=2), ["a", "a"], "b", None),
+        (Limits(connections_per_address=2), ["a", "a"], None, None),
+        (Limits(connections_per_address=2), [None] * 9, None, None),
+        (Limits(connections=2, connections_per_address=2), ["a", "a"], "a", 503),
+    ],
+)
+def test_places_are_counted_in_all_and_by_address(limits: Limits, present: list[str | None], who: str | None, status: int | None) -> None:
+    places = Places()
+    for one in present:
+        places.take(one)
+    refusal = places.refusal(who, limits)
+    assert (None if refusal is None else refusal.status) == status
+    assert (None if refusal is None else refusal.retry_after) == (None if status is None else 1)
+    for one in present:
+        places.give_back(one)
+    assert places.refusal(who, limits) is None
+    assert vars(places) == vars(Places())
 
 
 # ---------------------------------------------------------------------------------------------------------- deadlines

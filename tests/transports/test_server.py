@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 import pytest
-from anyio.abc import Process
 
-from core.settings import Settings
+from tests.transports.children import child
 from tests.transports.toys import CHUNKED, LAST_CHUNK, PATIENCE, Visit, chunk, client, say, serving, toy_upstream, until
-from transports import anyio_server
 from transports.listener import Limits
 from transports.server import AddressUnavailable, Server
 from transports.upstream import Upstream
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[2]
-#: What a child needs of our environment; nothing in it may configure the proxy.
-ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
-
-
-@dataclass
-class Child:
-    process: Process
-    port: int
-    head: str = ""
-
-    async def end(self) -> int:
-        """Its exit code."""
-        return await self.process.wait()
-
-    async def has_logged(self, words: bytes) -> None:
-        """Wait until ``words`` stand in its log."""
-        assert self.process.stderr is not None
-        said = b""
-        while words not in said:
-            said += await self.process.stderr.receive()
-
-
-@asynccontextmanager
-async def child(*arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Child]:
-    """A Python process that prints its URL; it is killed if it is still there in the end."""
-    with anyio.fail_after(PATIENCE):
-        async with await anyio.open_process(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env={**ENVIRONMENT, **(environment or {})}
-        ) as process:
-            try:
-                assert process.stdout is not None
-                head = b""
-                while not head.endswith(b"\n"):
-                    head += await process.stdout.receive()
-                url = head.decode().split()
-                port = next(int(word.rpartition(":")[2]) for word in url if word.startswith("http://"))
-                yield Child(process, port, head.decode())
-            finally:
-                if process.returncode is None:
-                    process.kill()
 
 
 def toy(url: str, backend: str, *, drain: float = 60.0, lame_duck: float = 0.2) -> tuple[str, ...]:
@@ -162,65 +112,61 @@ async def test_an_address_that_cannot_be_had_is_named(host: str, message: str) -
         assert "with --" in caught.value.remedy
 
 
-# ---------------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------------- while it runs
 
 
-async def test_the_demonstration_answers_without_key_and_network(anyio_backend: str) -> None:
-    async with (
-        child("transports.anyio_server", "--demo", "--port", "0", "--backend", anyio_backend) as server,
-        client(server.port) as caller,
-    ):
-        assert "demonstration" in server.head
-        assert f"curl -s http://127.0.0.1:{server.port}/v1/messages" in server.head
-        body = b'{"model":"glm-4.6","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}'
-        answer = await caller.ask("POST", "/v1/messages", body, ("content-type", "application/json"))
-        assert answer.status == 200
-        assert b'"type":"message"' in answer.body
-        await server.has_logged(b"status=200")
+async def test_a_hang_up_is_passed_on_and_ends_nothing(anyio_backend: str) -> None:
+    called, doors = anyio.Event(), anyio.Event()
+    server = Server(
+        serving(say), Upstream(), Limits(), "127.0.0.1", 0, 1.0, lambda url: doors.set(), lame_duck_seconds=0.0, hang_up=called.set
+    )
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run)
+            await doors.wait()
+            signal.raise_signal(signal.SIGHUP)
+            await called.wait()
+            signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_port_in_use_is_exit_code_5_with_cause_and_remedy(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    clean(monkeypatch)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert anyio_server.main(["--port", str(port)]) == 5
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"anthropic-proxy: port {port} on 127.0.0.1 is in use",
-        "anthropic-proxy: stop what listens there, or choose another with --port",
-    ]
+async def test_what_runs_beside_is_ended_with_the_server(anyio_backend: str) -> None:
+    begun, ended = anyio.Event(), anyio.Event()
+
+    async def beside() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    server = Server(serving(say), Upstream(), Limits(), "127.0.0.1", 0, 1.0, lambda url: None, lame_duck_seconds=0.0, beside=(beside,))
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run)
+            await begun.wait()
+            signal.raise_signal(signal.SIGTERM)
+    assert ended.is_set()
 
 
-def test_wrong_settings_are_exit_code_3_with_every_problem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    clean(monkeypatch)
-    monkeypatch.setenv("MAX_CONNECTIONS", "many")
-    assert anyio_server.main(["--port", "x"]) == 3
-    said = capsys.readouterr().err
-    assert "PORT" in said
-    assert "MAX_CONNECTIONS" in said
+async def test_other_limits_count_for_the_next_connections(anyio_backend: str) -> None:
+    urls: list[str] = []
+    server = Server(serving(say), Upstream(), Limits(), "127.0.0.1", 0, 60.0, urls.append, lame_duck_seconds=0.0)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run)
+            await until(lambda: urls != [])
+            port = int(urls[0].rpartition(":")[2])
+            async with client(port) as earlier:
+                assert (await earlier.ask("POST", "/v1/x", b"12345")).status == 200
+                server.adjust(Limits(body_bytes=4), 5.0)
+                assert (await earlier.ask("POST", "/v1/x", b"12345")).status == 200
+                async with client(port) as later:
+                    assert (await later.ask("POST", "/v1/x", b"12345")).status == 413
+            assert server.drain_seconds == 5.0
+            signal.raise_signal(signal.SIGTERM)
 
 
-def test_an_open_relay_is_exit_code_4_with_the_remedies(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    clean(monkeypatch)
-    monkeypatch.setenv("SERVER_API_KEY", "k-canary")
-    assert anyio_server.main(["--host", "0.0.0.0"]) == 4
-    said = capsys.readouterr().err
-    assert all(remedy in said for remedy in ("PROXY_API_KEY", "127.0.0.1", "ALLOW_OPEN_RELAY=true"))
-    assert "k-canary" not in said
-
-
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings from the environment of whoever runs the tests, and logging as it was."""
-    for name in os.environ:
-        if name not in ENVIRONMENT and not name.startswith(("PYTEST", "COV")):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr("transports.logs.set_up", lambda level: None)
-
-
-def test_the_listener_gets_its_limits_from_the_settings() -> None:
-    mapping = {"MAX_HEADER_KB": "2", "MAX_REQUEST_SIZE_MB": "0.5", "MAX_CONNECTIONS": "3", "DRAIN_TIMEOUT": "7", "PORT": "0"}
-    server = anyio_server.server_of(Settings.from_mapping(mapping), Upstream(), lambda targets, url: None)
-    assert server.limits == Limits(header_bytes=2048, body_bytes=524_288, connections=3)
-    assert (server.host, server.port, server.drain_seconds) == ("127.0.0.1", 0, 7.0)
+def test_limits_that_change_before_the_start_are_those_it_starts_with() -> None:
+    server = Server(serving(say), Upstream(), Limits(), "127.0.0.1", 0, 60.0, lambda url: None)
+    server.adjust(Limits(connections=3), 5.0)
+    assert (server.limits.connections, server.drain_seconds) == (3, 5.0)

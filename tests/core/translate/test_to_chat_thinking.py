@@ -78,7 +78,17 @@ ON, NO = {"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}
         ),
         # reasoning {...}
         pytest.param("openrouter", OFF, {"reasoning": {"enabled": False}}, id="options: off"),
-        pytest.param("openrouter", budget(5000), {"reasoning": {"max_tokens": 5000}}, id="options: a budget"),
+        pytest.param("openrouter", {**budget(5000), "max_tokens": 5001}, {"reasoning": {"max_tokens": 5000}}, id="options: a budget"),
+        pytest.param(
+            "openrouter", {**budget(5000), "max_tokens": 5000}, {"reasoning": {"max_tokens": 4999}}, id="options: below the limit"
+        ),
+        pytest.param(
+            "openrouter", {**budget(5000), "max_tokens": 1025}, {"reasoning": {"max_tokens": 1024}}, id="options: just above the least"
+        ),
+        pytest.param(
+            "openrouter", {**budget(5000), "max_tokens": 1024}, {"reasoning": {"effort": "high"}}, id="options: no room for a budget"
+        ),
+        pytest.param("openrouter", {**budget(5000), "max_tokens": None}, {"reasoning": {"max_tokens": 5000}}, id="options: no limit"),
         pytest.param("openrouter", ADAPTIVE, {"reasoning": {"enabled": True}}, id="options: adaptive"),
         pytest.param("openrouter", {**ADAPTIVE, **effort("high")}, {"reasoning": {"effort": "high"}}, id="options: effort"),
         # nothing at all

@@ -118,23 +118,38 @@ def test_an_estimate_stands_only_where_no_prompt_was_reported() -> None:
     assert NOTHING.repaired(0) == NOTHING.repaired(-1) == NOTHING
 
 
+def test_a_repair_is_marked() -> None:
+    assert NOTHING.repaired(7, 3) == Counts(7, output=3)
+    assert Counts(5).repaired(7, 3) == Counts(5, output=3)
+    assert Counts(5, output=0).repaired(7, 3) == Counts(5, output=3)
+    assert Counts(5, output=2).repaired(7, 3) == Counts(5, output=2)
+    repairs = [
+        NOTHING.repaired(7),
+        NOTHING.repaired(0, 3),
+        Counts(5).repaired(7, 3),
+        Counts(5, output=2).repaired(7, 3),
+        NOTHING.repaired(0, 0),
+    ]
+    assert [one.estimated for one in repairs] == [True, True, True, False, False]
+
+
 def test_both_wires_are_written_in_full_and_add_up() -> None:
     counts = Counts(6, 4, 2, 9, 7)
-    assert json.loads(messages_json(counts)) == {
+    assert json.loads(messages_json(counts.told())) == {
         "input_tokens": 6, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 9,
         "output_tokens_details": {"thinking_tokens": 7},
     }  # fmt: skip
-    assert json.loads(chat_json(counts)) == {
+    assert json.loads(chat_json(counts.told())) == {
         "prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21,
         "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2}, "completion_tokens_details": {"reasoning_tokens": 7},
     }  # fmt: skip
 
 
 def test_what_is_not_known_is_written_as_zero() -> None:
-    assert json.loads(messages_json(NOTHING)) == {
+    assert json.loads(messages_json(NOTHING.told())) == {
         "input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 0,
     }  # fmt: skip
-    assert json.loads(chat_json(NOTHING)) == {
+    assert json.loads(chat_json(NOTHING.told())) == {
         "prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0,
         "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0},
     }  # fmt: skip
@@ -176,7 +191,7 @@ def test_which_chat_usage_can_pass(usage: Any, can_pass: bool) -> None:
 
 
 def test_mended_usage_keeps_what_only_the_vendor_knows() -> None:
-    assert json.loads(bytes(mended(raw({"x": 1, "output_tokens": "2"}), messages_json(Counts(1, output=2))))) == {
+    assert json.loads(bytes(mended(raw({"x": 1, "output_tokens": "2"}), messages_json(Counts(1, output=2).told())))) == {
         "x": 1, "input_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 2,
     }  # fmt: skip
     assert json.loads(bytes(mended(ABSENT, b'{"a":1}'))) == {"a": 1}
@@ -184,6 +199,6 @@ def test_mended_usage_keeps_what_only_the_vendor_knows() -> None:
 
 def test_mended_usage_has_details_only_where_the_vendor_gives_them() -> None:
     counts, numbers = Counts(6, 4, None, 9), {"prompt_tokens": 10, "completion_tokens": 9, "total_tokens": 19}
-    assert json.loads(bytes(mended(raw({"total_tokens": "19"}), chat_json(counts)))) == numbers
+    assert json.loads(bytes(mended(raw({"total_tokens": "19"}), chat_json(counts.told())))) == numbers
     details = {"prompt_tokens_details": {"cached_tokens": 4.0}}
-    assert json.loads(bytes(mended(raw(details), chat_json(counts)))) == {**numbers, "prompt_tokens_details": {"cached_tokens": 4}}
+    assert json.loads(bytes(mended(raw(details), chat_json(counts.told())))) == {**numbers, "prompt_tokens_details": {"cached_tokens": 4}}

@@ -1,0 +1,45 @@
+"""Which GLM server was selected while servers run: a small file beside the configuration, which each of them watches."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    server: str
+    at: float  # seconds since the epoch
+
+
+def file_in(directory: Path) -> Path:
+    """The file's place in the configuration directory."""
+    return directory / "run" / "selection.json"
+
+
+def read(path: Path) -> Selection | None:
+    """The selection in ``path``; None when there is none, or what is there is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Selection)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def write(path: Path, selection: Selection) -> None:
+    """Put ``selection`` into ``path`` at once: who reads sees the earlier one or this one. Raises ``OSError``."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(selection) + b"\n")
+        unfinished.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
