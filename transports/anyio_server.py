@@ -60,9 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(*error.problems)
         return 4 if isinstance(error, UnsafeSettings) else 3
     settings = configuration.settings
-    if settings.workers != 1:
-        _complain(f"WORKERS: found {settings.workers}, but this version serves from one process only", "leave WORKERS and --workers out")
-        return 3
     logs.set_up(settings.log_level)
     _raise_descriptor_limit()
     options = {"use_uvloop": _wants_uvloop(settings)} if settings.backend == "asyncio" else {}

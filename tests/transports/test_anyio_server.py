@@ -19,7 +19,7 @@ from core.settings.upstreams import Bases, Model, Provider
 from core.traffic import Traffic
 from tests.transports.children import ENVIRONMENT, child
 from tests.transports.toys import client
-from transports import anyio_server
+from transports import anyio_server, config
 from transports.config import Configuration
 from transports.listener import Limits
 from transports.upstream import Proxies
@@ -130,12 +130,10 @@ def test_wrong_usage_is_exit_code_2(directory: Path, arguments: list[str], capsy
     assert "usage:" in capsys.readouterr().err
 
 
-def test_more_than_one_process_is_refused_by_name(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert anyio_server.main(["--workers", "2"]) == 3
-    assert capsys.readouterr().err.splitlines() == [
-        "anthropic-proxy: WORKERS: found 2, but this version serves from one process only",
-        "anthropic-proxy: leave WORKERS and --workers out",
-    ]
+def test_what_has_no_effect_yet_is_said_and_stops_nothing(directory: Path) -> None:
+    (warning,) = config.load(["--workers", "2"], {"IMAGE_AGE_THRESHOLD": "5"}, directory).warnings
+    assert "IMAGE_AGE_THRESHOLD" in warning
+    assert "WORKERS" in warning
 
 
 # ------------------------------------------------------------------------------------------------------ what is printed

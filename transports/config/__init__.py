@@ -81,6 +81,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str], directory: Pa
     if nowhere := routing.problems(settings):
         raise SettingsError([_placed(problem, reading) for problem in nowhere])
     watched = tuple(dict.fromkeys(found.watched))
+    settings = routing.settled(settings)
     return Configuration(settings, proxies, flags["demo"], (*found.warnings, *reading.warnings), watched, reading.origins)
 
 
