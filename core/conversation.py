@@ -136,35 +136,45 @@ class _Course:
         return (yield from self._tries(plan, gate, now))
 
     def _tries(self, plan: Plan, gate: Gate | None, now: float) -> Flow[str | None]:
-        attempt, repaired = 0, False
-        while True:
-            attempt += 1
-            within = gate is None or (yield from self._enter(gate))
-            if gate is not None or attempt > 1:
+        """All attempts at one target. To its breaker they are one: what counts is how the last ended."""
+        attempt, repaired, leave = 0, False, None
+        try:
+            while True:
+                attempt += 1
+                within = gate is None or (yield from self._enter(gate))
+                if gate is not None or attempt > 1:
+                    now = yield from Now()
+                if gate is not None and not within:
+                    self.failure = _full(gate, now)
+                    return retry.FULL_LINE
+                if leave is None and (leave := self.traffic.breakers.ask(plan.target.label, now)) is None:
+                    return (yield from self._broken(plan.target, now))  # it broke while we were waiting
+                failure = yield from self._ask(self._in_time(plan, now), leave)
                 now = yield from Now()
-            if gate is not None and not within:
-                self.failure = _full(gate, now)
-                return retry.FULL_LINE
-            leave = self.traffic.breakers.ask(plan.target.label, now)
-            if leave is None:  # it broke while we were waiting
-                self.waits.append(self.traffic.breakers.closed_for(plan.target.label, now))
-                yield from Leave()
-                return retry.OPEN_BREAKER
-            failure = yield from self._attempt(plan, leave, now)
-            if failure is None or (self.client is not None and self.client.delivered):
-                return None
-            self.failure, now = failure, (yield from Now())
-            if gate is not None:
-                yield from Leave(crowded=retry.is_crowded(failure))
-            mended = without_max_tokens(plan) if failure.code == retry.INVALID_CALL and not repaired else None
-            decision = self._decide(failure, attempt, now, repairable=mended is not None)
-            self._note(plan, failure, decision)
-            if isinstance(decision, retry.Again):
-                yield from self._pause(decision.delay)
-            elif mended is not None:
-                plan, repaired = mended, True
-            else:
-                return self._leaving(plan, failure, decision, now)
+                if failure is None or (self.client is not None and self.client.delivered):
+                    leave.over(retry.outcome_of(failure), now)
+                    return None
+                self.failure = failure
+                if gate is not None:
+                    yield from Leave(crowded=retry.is_crowded(failure))
+                mended = without_max_tokens(plan) if failure.code == retry.INVALID_CALL and not repaired else None
+                decision = self._decide(failure, attempt, now, repairable=mended is not None)
+                self._note(plan, failure, decision)
+                if isinstance(decision, retry.Again):
+                    yield from self._pause(decision.delay)
+                elif mended is not None:
+                    plan, repaired = mended, True
+                else:
+                    leave.over(retry.outcome_of(failure), now)
+                    return self._leaving(plan, failure, decision, now)
+        finally:
+            if leave is not None:
+                leave.over(Outcome.NOTHING, now)  # the client left; where it did not, the breaker knows already
+
+    def _broken(self, target: Target, now: float) -> Flow[str]:
+        self.waits.append(self.traffic.breakers.closed_for(target.label, now))
+        yield from Leave()
+        return retry.OPEN_BREAKER
 
     def _leaving(self, plan: Plan, failure: ProxyError, decision: retry.Decision, now: float) -> str:
         """Why to go on to the next target. Raises ``failure`` when it is the answer."""
@@ -191,22 +201,13 @@ class _Course:
         what = f"again in {decision.delay:.2f} s" if isinstance(decision, retry.Again) else type(decision).__name__.lower()
         self.call.record.note(f"attempt {self.call.record.attempts} at {plan.target.label} failed ({retry.cause_of(failure)}): {what}")
 
-    def _attempt(self, plan: Plan, leave: Attempt, now: float) -> Flow[ProxyError | None]:
+    def _ask(self, plan: Plan, leave: Attempt) -> Flow[ProxyError | None]:
         """Ask once. The result is the failure, if it failed."""
         self.call.record.attempts += 1
-        if self.client is not None:
-            self.client.answered = leave.answered
-        try:
-            failure = yield from self._ask(self._in_time(plan, now))
-            leave.over(retry.outcome_of(failure), (yield from Now()))
-        finally:
-            leave.over(Outcome.NOTHING, now)  # the client left; where it did not, the breaker knows already
-        return failure
-
-    def _ask(self, plan: Plan) -> Flow[ProxyError | None]:
         heard = replay.Listener() if replay.is_needed(plan.target) else None
         try:
             if self.client is not None:
+                self.client.answered = leave.answered
                 return (yield from answering.stream(self.call, plan, self.client, self.asked, heard))
             yield from answering.whole(self.call, plan, self.asked, heard)
         except ProxyError as error:

@@ -35,9 +35,8 @@ class State(enum.Enum):
 class Outcome(enum.Enum):
     """What an attempt showed of its target."""
 
-    GOOD = enum.auto()  # it answered
+    GOOD = enum.auto()  # it answered, if only to refuse the request (4xx)
     BAD = enum.auto()  # it did not, or with a 5xx
-    ALIVE = enum.auto()  # it refused the request (4xx): no failure, and no success in a row of failures
     NOTHING = enum.auto()  # the client left before it could show anything
 
 

@@ -147,8 +147,8 @@ def outcome_of(error: BaseException | None) -> Outcome:
     if not isinstance(error, UpstreamError) or error.code == "draining":
         return Outcome.NOTHING
     if isinstance(error, UpstreamSaid) and error.code in _FINAL_CODES | {EXHAUSTED}:
-        return Outcome.ALIVE  # about this key or this request, whatever the status
-    return Outcome.BAD if error.status >= 500 else Outcome.ALIVE
+        return Outcome.GOOD  # about this key or this request, whatever the status
+    return Outcome.BAD if error.status >= 500 else Outcome.GOOD
 
 
 def cause_of(error: ProxyError) -> str:

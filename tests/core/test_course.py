@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from core.dialects import Protocol
-from core.effects import Enter, Head, Leave, Open, Pause, Start
+from core.effects import Enter, Flow, Head, Leave, Open, Pause, Send, Start
 from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled, UpstreamTimeout
+from core.exchange import exchange
 from core.gateway import Gateway
+from core.record import Record
 from core.settings import Settings
 from core.settings.sources import Form, Source
-from core.testing import Answer
+from core.testing import Answer, ScriptedWorld
+from core.traffic.breaker import State
 from tests.core.exchanges import (
     CHAT,
     EVENTS,
@@ -35,6 +38,8 @@ from tests.core.exchanges import (
 )
 
 pairs = pytest.mark.parametrize(("wire", "upstream"), PAIRS, ids=lambda wire: wire.value)
+#: On the scripted world's clock, after every cooldown.
+LATER = 2000.0
 both = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 
 PROVIDERS: list[dict[str, Any]] = [
@@ -293,6 +298,44 @@ def test_a_target_that_always_fails_is_left_alone_for_a_while() -> None:
         assert ask(CHAT, [said(CHAT, 500)], at, stream=False).status == 500
     told = ask(CHAT, [], at, stream=False)
     assert (told.status, told.json["error"]["code"], told.header("retry-after")) == (503, "no_target_available", "30")
+
+
+def test_a_request_that_was_tried_often_has_failed_once() -> None:
+    at = retrying(CHAT, BREAKER_FAILURES="2")
+    assert ask(CHAT, [said(CHAT, 500)] * 3, at, stream=False).status == 500
+    told = ask(CHAT, [said(CHAT, 500)] * 3, at, stream=False)
+    assert (told.status, told.record.attempts) == (500, 3)
+    assert ask(CHAT, [], at, stream=False).status == 503
+
+
+def test_the_first_content_of_a_probe_lets_others_in() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="openai", BREAKER_FAILURES="1", BREAKER_COOLDOWN="30")
+    assert ask(CHAT, [said(CHAT, 500)], at, stream=False).status == 500
+    world = ScriptedWorld([Answer(Head(200, (EVENTS,)), events(CHAT))], now=LATER)
+    flow, states = exchange(request(PATH[CHAT], question(True)), at), []
+
+    def watched() -> Flow[Record]:
+        reply = None
+        try:
+            while True:
+                effect = flow.send(reply)
+                if isinstance(effect, Send):
+                    states.append(at.traffic.breakers.states(LATER)["international/openai"])
+                reply = yield from effect
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    assert world.run(watched()).status == 200
+    assert states[0] is State.CLOSED
+
+
+def test_a_client_that_leaves_gives_the_probe_back() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="openai", BREAKER_FAILURES="1", BREAKER_COOLDOWN="30")
+    assert ask(CHAT, [said(CHAT, 500)], at, stream=False).status == 500
+    number = 3  # Now, Enter, Now, and then Open
+    left = tell(request(PATH[CHAT], question()), [plain(CHAT)], at=at, gone=number, now=LATER)
+    assert (left.record.status, isinstance(left.world.performed[number], Open)) == (499, True)
+    assert tell(request(PATH[CHAT], question()), [plain(CHAT)], at=at, now=LATER).status == 200
 
 
 def test_a_request_with_a_fault_of_its_own_breaks_nothing() -> None:

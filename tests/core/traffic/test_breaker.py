@@ -50,10 +50,9 @@ def test_a_success_begins_the_row_anew() -> None:
     assert state(breakers) is State.CLOSED
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ALIVE, Outcome.NOTHING])
-def test_a_refusal_or_nothing_counts_neither_way(outcome: Outcome) -> None:
+def test_nothing_counts_neither_way() -> None:
     breakers = Breakers(2)
-    for one in (Outcome.BAD, outcome, outcome):
+    for one in (Outcome.BAD, Outcome.NOTHING, Outcome.NOTHING):
         attempt(breakers).over(one, 0.0)
     assert state(breakers) is State.CLOSED
     attempt(breakers).over(Outcome.BAD, 0.0)
@@ -76,13 +75,24 @@ def test_after_the_cooldown_one_request_is_the_probe() -> None:
     assert [breakers.ask(LABEL, now) for now in (130.0, 500.0)] == [None, None]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.GOOD, Outcome.ALIVE])
-def test_an_answer_to_the_probe_closes_it(outcome: Outcome) -> None:
+def test_an_answer_to_the_probe_closes_it() -> None:
     breakers = broken(now=100.0)
-    attempt(breakers, 130.0).over(outcome, 131.0)
+    attempt(breakers, 130.0).over(Outcome.GOOD, 131.0)
     assert state(breakers) is State.CLOSED
     attempt(breakers, 131.0).over(Outcome.BAD, 131.0)
     assert state(breakers) is State.CLOSED, "the row of failures has begun anew"
+
+
+def test_the_beginning_of_an_answer_decides_for_a_probe_alone() -> None:
+    breakers = broken(now=100.0)
+    probe = attempt(breakers, 130.0)
+    probe.answered()
+    assert state(breakers) is State.CLOSED
+    breakers = Breakers(1)
+    ordinary = attempt(breakers)
+    ordinary.answered()
+    ordinary.over(Outcome.BAD, 0.0)
+    assert state(breakers) is State.OPEN
 
 
 def test_a_failure_of_the_probe_opens_it_for_another_cooldown() -> None:

@@ -63,34 +63,34 @@ ROWS: list[tuple[ProxyError, Decision, Decision, Outcome]] = [
         (said(status), Elsewhere(f"status {status}"), Elsewhere(f"status {status}"), Outcome.BAD)
         for status in (501, 505, 520)
     ],
-    *[(said(status), GiveUp(), GiveUp(), Outcome.ALIVE) for status in (400, 401, 402, 403, 404, 408, 409, 413, 422)],
+    *[(said(status), GiveUp(), GiveUp(), Outcome.GOOD) for status in (400, 401, 402, 403, 404, 408, 409, 413, 422)],
     # Patience
-    (said(429), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.ALIVE),
-    (said(429, None, wait(b"0")), AGAIN, Elsewhere("status 429"), Outcome.ALIVE),
-    (said(429, None, wait(b"10")), Again(10.05), Elsewhere("status 429"), Outcome.ALIVE),
-    (said(429, None, wait(b"10.5")), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.ALIVE),
-    (said(429, None, wait(b"soon")), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.ALIVE),
-    (said(429, None, (b"retry-after-ms", b"1500")), Again(1.55), Elsewhere("status 429"), Outcome.ALIVE),
-    (said(429, None, wait(b"1"), (b"x-should-retry", b"false")), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.ALIVE),
+    (said(429), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.GOOD),
+    (said(429, None, wait(b"0")), AGAIN, Elsewhere("status 429"), Outcome.GOOD),
+    (said(429, None, wait(b"10")), Again(10.05), Elsewhere("status 429"), Outcome.GOOD),
+    (said(429, None, wait(b"10.5")), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.GOOD),
+    (said(429, None, wait(b"soon")), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.GOOD),
+    (said(429, None, (b"retry-after-ms", b"1500")), Again(1.55), Elsewhere("status 429"), Outcome.GOOD),
+    (said(429, None, wait(b"1"), (b"x-should-retry", b"false")), Elsewhere("status 429"), Elsewhere("status 429"), Outcome.GOOD),
     (said(503, None, wait(b"3")), Again(3.05), Elsewhere("status 503"), Outcome.BAD),
     (said(529, None, wait(b"11")), Elsewhere("status 529"), Elsewhere("status 529"), Outcome.BAD),
     (said(500, None, (b"x-should-retry", b"false")), Elsewhere("status 500"), Elsewhere("status 500"), Outcome.BAD),
     (said(500, None, (b"x-should-retry", b"true")), AGAIN, Elsewhere("status 500"), Outcome.BAD),
     # z.ai's codes, in any status
     *[
-        (said(status, code), Elsewhere("code 1113", rest=True), Elsewhere("code 1113", rest=True), Outcome.ALIVE)
+        (said(status, code), Elsewhere("code 1113", rest=True), Elsewhere("code 1113", rest=True), Outcome.GOOD)
         for status, code in [(429, "1113"), (200, 1113), (500, "1113")]
     ],
-    *[(said(status, code), AGAIN, GiveUp(), Outcome.ALIVE) for status, code in [(429, "1302"), (200, 1302), (500, "1302")]],
-    (said(429, "1302", wait(b"2")), Again(2.05), GiveUp(), Outcome.ALIVE),
-    (said(429, "1302", wait(b"30")), GiveUp(), GiveUp(), Outcome.ALIVE),
-    *[(said(status, code), AGAIN, Elsewhere("code 1305"), Outcome.ALIVE) for status, code in [(429, "1305"), (200, 1305), (529, "1305")]],
-    (said(429, "1305", wait(b"30")), Elsewhere("code 1305"), Elsewhere("code 1305"), Outcome.ALIVE),
-    *[(said(status, code), GiveUp(), GiveUp(), Outcome.ALIVE) for status, code in [(400, "1210"), (200, 1210), (500, "1214"), (200, 1214)]],
+    *[(said(status, code), AGAIN, GiveUp(), Outcome.GOOD) for status, code in [(429, "1302"), (200, 1302), (500, "1302")]],
+    (said(429, "1302", wait(b"2")), Again(2.05), GiveUp(), Outcome.GOOD),
+    (said(429, "1302", wait(b"30")), GiveUp(), GiveUp(), Outcome.GOOD),
+    *[(said(status, code), AGAIN, Elsewhere("code 1305"), Outcome.GOOD) for status, code in [(429, "1305"), (200, 1305), (529, "1305")]],
+    (said(429, "1305", wait(b"30")), Elsewhere("code 1305"), Elsewhere("code 1305"), Outcome.GOOD),
+    *[(said(status, code), GiveUp(), GiveUp(), Outcome.GOOD) for status, code in [(400, "1210"), (200, 1210), (500, "1214"), (200, 1214)]],
     # answers that are no failures
-    *[(said(status, code), GiveUp(), GiveUp(), Outcome.ALIVE) for status, code in [(400, "1301"), (500, "1301"), (500, "content_filter")]],
-    (understand(413, b'{"error":{"message":"prompt is too long"}}'), GiveUp(), GiveUp(), Outcome.ALIVE),
-    (understand(200, b'{"error":{"code":"1261","message":"Prompt exceeds max length"}}'), GiveUp(), GiveUp(), Outcome.ALIVE),
+    *[(said(status, code), GiveUp(), GiveUp(), Outcome.GOOD) for status, code in [(400, "1301"), (500, "1301"), (500, "content_filter")]],
+    (understand(413, b'{"error":{"message":"prompt is too long"}}'), GiveUp(), GiveUp(), Outcome.GOOD),
+    (understand(200, b'{"error":{"code":"1261","message":"Prompt exceeds max length"}}'), GiveUp(), GiveUp(), Outcome.GOOD),
     # errors that no upstream made
     (BadRequest("cannot be carried"), GiveUp(), GiveUp(), Outcome.NOTHING),
     (InternalError("a bug"), GiveUp(), GiveUp(), Outcome.NOTHING),
