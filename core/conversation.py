@@ -141,8 +141,9 @@ class _Course:
         try:
             while True:
                 attempt += 1
+                waits = gate is not None and gate.inside >= gate.capacity
                 within = gate is None or (yield from self._enter(gate))
-                if gate is not None or attempt > 1:
+                if waits or attempt > 1:
                     now = yield from Now()
                 if gate is not None and not within:
                     self.failure = _full(gate, now)
@@ -150,11 +151,13 @@ class _Course:
                 if leave is None and (leave := self.traffic.breakers.ask(plan.target.label, now)) is None:
                     return (yield from self._broken(plan.target, now))  # it broke while we were waiting
                 failure = yield from self._ask(self._in_time(plan, now), leave)
-                now = yield from Now()
-                if failure is None or (self.client is not None and self.client.delivered):
+                if failure is None:
+                    leave.over(Outcome.GOOD, now)
+                    return None
+                self.failure, now = failure, (yield from Now())
+                if self.client is not None and self.client.delivered:
                     leave.over(retry.outcome_of(failure), now)
                     return None
-                self.failure = failure
                 if gate is not None:
                     yield from Leave(crowded=retry.is_crowded(failure))
                 mended = without_max_tokens(plan) if failure.code == retry.INVALID_CALL and not repaired else None

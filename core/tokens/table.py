@@ -230,8 +230,12 @@ def _listed(value: object) -> list[object]:
 
 
 def _pdf(data: object) -> int:
-    kilobytes = len(data) // 1024 if isinstance(data, str) else 0
-    return max(_PDF_LEAST, _PDF_PER_KB * kilobytes)
+    return pdf_tokens(len(data) if isinstance(data, str) else 0)
+
+
+def pdf_tokens(characters: int) -> int:
+    """What a PDF of so many characters of base64 costs."""
+    return max(_PDF_LEAST, _PDF_PER_KB * (characters // 1024))
 
 
 def _visible(value: object) -> object:

@@ -386,7 +386,7 @@ def test_a_picture_costs_what_the_settings_say(images: Images, plain: int, descr
     for block, tokens in ((PICTURE, plain), (PICTURE | {"description": "nine char"}, described), (PICTURE | {"description": 5}, plain)):
         body = payload(messages=[{"role": "user", "content": [block]}])
         assert Counter(images=images).payload(body) == COUNT("user") + 4 + tokens
-        assert estimate_payload(body, images) == estimate_body(body, images) == estimate_text("user") + 4 + tokens
+        assert estimate_payload(body, images) == estimate_text("user") + 4 + tokens
     assert images.tokens() == plain
     assert images.tokens("nine char") == described
 
@@ -599,7 +599,22 @@ def test_the_quick_estimate_of_a_body_follows_the_same_formula(system: str, said
     assert estimate_body(body) == estimate_text(body.decode())
 
 
-def test_the_quick_estimate_takes_no_picture_for_text() -> None:
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BASE64}}
-    body = payload(messages=[{"role": "user", "content": [image]}])
-    assert estimate_body(body) == estimate_payload(body) < 200
+def _with_file(data: str, text: str = "") -> bytes:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    return payload(messages=[{"role": "user", "content": [image, {"type": "text", "text": text}]}])
+
+
+@pytest.mark.parametrize("text", ["", "some words\n" * 2000, "数据 " * 3000], ids=["alone", "beside text", "beside other text"])
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"], ids=["bare", "URL"])
+def test_the_quick_estimate_takes_no_base64_for_text(text: str, prefix: str) -> None:
+    without = estimate_body(_with_file("", text), Images(base=1000))
+    assert estimate_body(_with_file(prefix + "iVBORw0K" * 10_000, text), Images(base=1000)) == pytest.approx(without + 1000, rel=0.1)
+    assert estimate_body(_with_file(prefix + "JVBERi0x" * 12_800, text)) == pytest.approx(without + 2500 + 500, abs=700)
+
+
+def test_the_quick_estimate_of_a_long_body_goes_by_samples() -> None:
+    body = payload(messages=("def f(path: str) -> int:\n" * 10 + "café naïve 数据 → λ\n") * 1000)
+    exact = estimate_text(body.decode())
+    assert estimate_body(body) == pytest.approx(exact, rel=0.05)
+    hidden = b'{"a":"' + b"word " * 20_000 + "数".encode() * 100 + b'"}'
+    assert estimate_body(hidden) == pytest.approx(estimate_text(hidden.decode()), rel=0.05)
