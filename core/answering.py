@@ -100,12 +100,19 @@ class Client:
             self._kept.clear()
         yield from self._send(out)
 
+    def may_forget(self, machine: StreamMachine) -> bool:
+        """Whether a failure can be kept from the client. It does not depend on how much has arrived at once: content is content."""
+        return not self.delivered and (self.hold or not machine.has_content)
+
     def break_off(self, error: ProxyError, out: bytes, secret: bytes = b"") -> Flow[None]:
         """End a stream that has begun with an error event, unless ``out`` already does: never with what looks like a proper end."""
         record = self.call.record
         faults.redact(error, secret)
         record.error_code, record.error, record.broken = error.code, error.message, True
-        yield from self._send(faults.blotted(out, secret) or faults.event_of(self.call.wire, error))
+        self.delivered = True
+        kept, end = b"".join(self._kept), faults.blotted(out, secret) or faults.event_of(self.call.wire, error)
+        self._kept.clear()
+        yield from self._send(kept + end)
 
     def _send(self, data: bytes) -> Flow[None]:
         if not self.started:
@@ -291,7 +298,7 @@ def _run_stream(plan: Plan, client: Client, machine: StreamMachine, asked: Asked
         while True:
             if heard is not None and machine.finished and machine.error is None:
                 yield from remember(client.call, asked, heard)
-            if machine.error is not None and not client.delivered:
+            if machine.error is not None and client.may_forget(machine):
                 raise machine.error
             if machine.error is not None:
                 yield from client.break_off(machine.error, out, plan.credential.value)

@@ -39,6 +39,7 @@ def converse(call: Call) -> Flow[None]:
     except ProxyError as error:
         if client is None or not client.started:
             raise
+        client.forget()
         yield from client.break_off(error, b"")
 
 

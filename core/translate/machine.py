@@ -90,7 +90,7 @@ class Machine(ABC):
     @property
     def has_content(self) -> bool:
         """Whether anything of the answer itself has been written. Before that another upstream can be asked for it."""
-        return self.state in (State.STOPPED, State.ENDED) or self._says_something()
+        return self._says_something() or (self.state in (State.STOPPED, State.ENDED) and self.error is None)
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the upstream's stream; returns what they say to the client, possibly nothing."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.credentials import Credential
 from core.dialects import Protocol
 from core.effects import Enter, Flow, Head, Leave, Open, Pause, Send, Start
 from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled, UpstreamTimeout
@@ -16,7 +17,7 @@ from core.record import Record
 from core.settings import Settings
 from core.settings.sources import Form, Source
 from core.testing import Answer, ScriptedWorld
-from core.traffic.breaker import State
+from core.traffic.breaker import Outcome, State
 from tests.core.exchanges import (
     CHAT,
     EVENTS,
@@ -207,6 +208,24 @@ def test_a_stream_that_breaks_later_is_not(wire: Protocol, upstream: Protocol) -
     assert (accept(wire, told.body).kind, told.record.attempts, told.record.broken) == ("error", 1, True)
 
 
+@pairs
+def test_it_does_not_matter_how_much_of_an_answer_arrives_at_once(wire: Protocol, upstream: Protocol) -> None:
+    error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    begun = [*events(upstream)[:3], error]
+    for body in (begun, [b"".join(begun)]):
+        told = ask(wire, [Answer(Head(200, (EVENTS,)), body)], retrying(upstream), stream=True)
+        accepted = accept(wire, told.body)
+        assert (told.status, accepted.kind, accepted.text[:3], told.record.attempts) == (200, "error", "Hel", 1)
+
+
+def test_what_was_kept_back_of_a_failed_answer_is_not_sent_behind_keep_alives() -> None:
+    at = retrying(MESSAGES, SSE_PING_INTERVAL="2", STREAM_RESCUE="hold")
+    cut = Answer(Head(200, (EVENTS,)), [*events(MESSAGES)[:3], None, UpstreamTimeout("gap", phase="body")])
+    told = ask(MESSAGES, [cut], at, stream=True)
+    assert accept(MESSAGES, told.body).kind == "error"
+    assert b"Hel" not in told.body
+
+
 def test_an_overload_that_is_said_in_the_stream_before_the_answer_is_no_answer() -> None:
     overloaded = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
     told = ask(
@@ -289,6 +308,45 @@ def test_when_all_have_failed_the_client_gets_the_last_error() -> None:
     assert (told.status, told.json["error"]["code"]) == (503, "third")
 
 
+# ---------------------------------------------------------------------------------------------------- conversations of a group
+
+GROUP: list[dict[str, Any]] = [
+    {"name": f"p{number}", "base_url": f"https://p{number}.internal/v1", "api_key": "k", "models": [{"id": f"g{number}", "group": "all"}]}
+    for number in range(8)
+]
+
+
+def first_host(body: dict[str, Any], **headers: str) -> str:
+    at = Gateway(Settings.from_sources([Source("config.json", Form.FILE, {"providers": GROUP, "max_retries": 0})]).settings)
+    key = headers.pop("key", KEY)
+    told = tell(request(PATH[CHAT], encoded(body), headers=headers, key=key), [plain(CHAT)], at=at)
+    assert told.status == 200
+    return hosts(told)[0]
+
+
+def conversation(*turns: str, **more: Any) -> dict[str, Any]:
+    return {"model": "all", "messages": [{"role": "user", "content": turn} for turn in turns], **more}
+
+
+@pytest.mark.parametrize("member", ["prompt_cache_key", "user"])
+def test_a_conversation_that_has_a_name_stays_with_one_member(member: str) -> None:
+    assert len({first_host(conversation(f"turn {number}", **{member: "c1"})) for number in range(6)}) == 1
+    assert len({first_host(conversation("turn", **{member: f"c{number}"})) for number in range(20)}) > 3
+
+
+def test_a_conversation_is_known_by_its_header_before_anything_else() -> None:
+    name = {"x-claude-code-session-id": "s1"}
+    assert len({first_host(conversation("turn", user=f"c{number}"), **name) for number in range(6)}) == 1
+
+
+def test_a_conversation_without_a_name_is_known_by_its_beginning() -> None:
+    beginning = "tell me of rivers " * 400
+    assert first_host(conversation(beginning)) == first_host(conversation(beginning, "and of lakes"))
+    assert len({first_host(conversation(f"{number} {beginning}")) for number in range(20)}) > 3
+    assert len({first_host(conversation(beginning), key=f"key-{number}") for number in range(20)}) > 3
+    assert tell(request(PATH[CHAT], encoded(conversation("x")), key=None), [plain(CHAT)], at=provided()).status == 400
+
+
 # ---------------------------------------------------------------------------------------------------- breakers
 
 
@@ -359,6 +417,58 @@ def test_a_place_is_taken_before_each_attempt_and_given_back_while_nothing_is_as
     told = ask(CHAT, [said(CHAT, 500), plain(CHAT)], retrying(CHAT), stream=False)
     names = [type(effect).__name__ for effect in told.world.performed if isinstance(effect, Enter | Leave | Pause)]
     assert names == ["Enter", "Leave", "Pause", "Enter"]
+
+
+def test_who_finds_no_place_goes_elsewhere_or_is_told_when_to_come_back() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="openai", KEY_QUEUE_TIMEOUT="3")
+    told = tell(request(PATH[CHAT], question()), [], at=at, enters=[False])
+    assert (told.status, told.json["error"]["code"], told.header("retry-after")) == (429, "concurrency_queue_full", "1")
+    told = tell(request(PATH[CHAT], question(model="m1")), [plain(MESSAGES)], at=provided(), enters=[False, True])
+    assert (told.status, told.header("x-proxy-route"), hosts(told)) == (200, "failover: first full line", ["second.internal"])
+
+
+def test_a_streaming_client_is_kept_alive_in_line() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="anthropic", SSE_PING_INTERVAL="2")
+    told = tell(request(PATH[MESSAGES], question(True)), [streamed(MESSAGES)], at=at, enters=[None, None, True])
+    assert told.body.count(b"event: ping") == 2
+    assert accept(MESSAGES, told.body).kind == "complete"
+    assert {effect.idle for effect in told.world.performed if isinstance(effect, Enter)} == {2.0}
+
+
+def test_a_target_that_broke_while_a_request_was_in_line_is_not_asked() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="openai", UPSTREAM_KEY_CONCURRENCY="1", BREAKER_FAILURES="1")
+    label = "international/openai"
+    gate = at.traffic.keys.gate(label, Credential(KEY.encode()).digest, 1)
+    assert gate is not None
+    place = gate.join("another", 0.0, lambda: None)
+    assert place is not None
+    world = ScriptedWorld([])
+    flow = exchange(request(PATH[CHAT], question()), at)
+
+    def watched() -> Flow[Record]:
+        reply = None
+        try:
+            while True:
+                effect = flow.send(reply)
+                if isinstance(effect, Enter):
+                    leave = at.traffic.breakers.ask(label, 1000.0)
+                    assert leave is not None
+                    leave.over(Outcome.BAD, 1000.0)
+                    gate.leave(place, 1000.0)
+                reply = yield from effect
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    record = world.run(watched())
+    assert (record.status, record.error_code, gate.inside) == (503, "no_target_available", 0)
+
+
+def test_a_target_that_cannot_be_told_the_request_is_passed_by() -> None:
+    told = ask(CHAT, [said(CHAT, 500), plain(CHAT)], provided(), stream=False, model="m1", n=2)
+    assert (told.status, hosts(told)) == (200, ["first.internal", "third.internal"])
+    assert told.header("x-proxy-route") == "failover: second unable"
+    told = ask(CHAT, [], provided(), stream=False, model="m2", n=2)
+    assert (told.status, told.json["error"]["param"]) == (400, "n")
 
 
 def test_without_limits_there_is_no_gate() -> None:
