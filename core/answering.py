@@ -10,8 +10,8 @@ from typing import Protocol as Interface
 from core.asked import Asked
 from core.call import Call
 from core.dialects import Protocol
-from core.effects import Await, Flow, Head, Open, Read, Send, Start
-from core.errors import ProxyError, UpstreamError, UpstreamGarbled
+from core.effects import Await, Flow, Head, Now, Open, Read, Send, Start
+from core.errors import ProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
 from core.headers import EVENT_STREAM, answer_head, upstream_request_id
 from core.outbound import Plan
 from core.replay import Listener, remember
@@ -51,6 +51,8 @@ class StreamMachine(Interface):
     @property
     def finished(self) -> bool: ...
     @property
+    def started(self) -> bool: ...
+    @property
     def has_content(self) -> bool: ...
     def feed(self, data: bytes) -> bytes: ...
     def close(self) -> bytes: ...
@@ -75,6 +77,8 @@ class Client:
         self.upstream: Head | None = None  # the head its answer came with, once it has come
         self.idle = call.gateway.ping_interval
         self.answered: Callable[[], None] = _nobody_asks  # called when an answer has begun
+        self.asked = 0.0  # when the upstream was asked, on the clock of ``Now``
+        self._reminded = 0.0  # when the client last was
         self._kept: list[bytes] = []
         self._size = 0
 
@@ -85,6 +89,7 @@ class Client:
 
     def keep_alive(self) -> Flow[None]:
         yield from self._send(KEEP_ALIVE[self.call.wire])
+        self._reminded = yield from Now()
 
     def deliver(self, out: bytes, machine: StreamMachine) -> Flow[None]:
         """Send ``out``, or keep it back as long as it says nothing."""
@@ -99,6 +104,18 @@ class Client:
             out = b"".join(self._kept)
             self._kept.clear()
         yield from self._send(out)
+
+    def while_nothing_is_said(self, plan: Plan, machine: StreamMachine) -> Flow[None]:
+        """The upstream keeps talking, and none of it is for the client: comments, pings, an answer that is kept back.
+
+        Raises ``UpstreamTimeout`` when no event came in the time that a stream has for its first.
+        """
+        now = yield from Now()
+        limit = plan.deadlines.first_byte
+        if limit and not machine.started and now - self.asked >= limit:
+            raise UpstreamTimeout(f"no event within {limit:g} s", phase="head")
+        if self.idle is not None and now - max(self.asked, self._reminded) >= self.idle:
+            yield from self.keep_alive()
 
     def may_forget(self, machine: StreamMachine) -> bool:
         """Whether a failure can be kept from the client. It does not depend on how much has arrived at once: content is content."""
@@ -273,8 +290,8 @@ def stream(call: Call, plan: Plan, client: Client, asked: Asked, heard: Listener
 
 def _learn(call: Call, plan: Plan) -> None:
     """Compare what was expected with what the upstream counted. Raises ``BadRequest`` where that forbids the answer."""
-    counts = call.record.counts
-    if not plan.images and not counts.estimated:
+    counts, exact = call.record.counts, call.gateway.settings.token_validation_strict and not plan.stream
+    if not (plan.images or counts.estimated or exact):
         call.gateway.estimator.learn(plan.target.model, plan.answer.input_tokens, counts.prompt)
     check(call.record, plan.answer, call.gateway.settings)
 
@@ -306,6 +323,8 @@ def _run_stream(plan: Plan, client: Client, machine: StreamMachine, asked: Asked
                 yield from client.deliver(out, machine)
             if machine.finished:
                 return
+            if not (out and client.delivered):
+                yield from client.while_nothing_is_said(plan, machine)
             out = _fed(machine, (yield from client.next_chunk()), heard)
     except ProxyError as error:
         raise _with_head(error, head) from None

@@ -8,6 +8,7 @@ model takes most of the error away.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -64,15 +65,15 @@ class Calibration:
 
 
 class Estimator:
-    """Estimates of whole bodies under given settings: 2 us for 1 kB, then a nanosecond per byte. Not for several threads."""
+    """Estimates of requests under given settings, in microseconds. Not for several threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._images = images_for(settings)
         self._calibration = Calibration() if settings.token_calibration else None
 
-    def estimate(self, body: bytes, model: str) -> int:
-        """What the upstream will probably count for ``body``, at least 1. Raises ``BadRequest`` for base64 in what is no JSON object."""
-        estimated = estimate_body(body, self._images)
+    def estimate(self, parts: Iterable[bytes], model: str) -> int:
+        """What the upstream will probably count for a request, at least 1. ``parts``: the members that a model reads, as JSON."""
+        estimated = sum(estimate_body(part, self._images) for part in parts)
         if self._calibration is not None:
             estimated = round(estimated * self._calibration.factor(model))
         return max(1, estimated)

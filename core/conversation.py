@@ -22,8 +22,6 @@ from core.traffic.breaker import Attempt, Outcome
 from core.traffic.gate import Gate
 from core.translate import faults
 
-#: Of a conversation that names itself in no way so many bytes of its beginning stand for it.
-_BEGINNING: Final = 4096
 #: Where clients say which conversation a request belongs to.
 _SESSION_HEADER: Final = b"x-claude-code-session-id"
 _SESSION_MEMBERS: Final = ("prompt_cache_key", "metadata", "user")
@@ -53,13 +51,12 @@ def _targets(call: Call, asked: Asked) -> tuple[Target, ...]:
 
 
 def _session(call: Call, asked: Asked) -> str:
-    """What stays the same over a conversation: the name its client gives it, else how it begins."""
+    """What stays the same over a conversation: the name its client gives it, else whose it is and how it began."""
     named = next((value for name, value in call.request.headers if name == _SESSION_HEADER), None)
     if named is None:
         named = next((value for name in _SESSION_MEMBERS if (value := asked.envelope.get(name)) is not None), None)
     if named is None:
-        whose = call.client.digest.encode() if call.client is not None else b""
-        named = whose + bytes(memoryview(asked.envelope.members["messages"])[:_BEGINNING])
+        named = replay.conversation(call, asked)
     return hashlib.blake2b(named, digest_size=16).hexdigest()
 
 
@@ -75,7 +72,7 @@ class _Course:
         self.client = client  # of a stream
         self.traffic = call.gateway.traffic
         self.began = 0.0
-        self.deadline = math.inf
+        self.deadline = math.inf  # of all targets together
         self.failure: ProxyError | None = None  # the last one
         #: Seconds after which targets that were passed by may be asked: those that failed too often, and those whose key is exhausted.
         self.waits: list[float] = []
@@ -83,10 +80,9 @@ class _Course:
 
     def run(self, targets: Sequence[Target]) -> Flow[None]:
         """Raises ``ProxyError`` when none has answered."""
-        settings = self.call.gateway.settings
         self._head_for(targets[0])
         self.began = yield from Now()
-        self.deadline = self.began + ((settings.stream_total_timeout if self.client else settings.request_timeout) or math.inf)
+        self.deadline = self.began + max(self._time_for(target) for target in targets)
         failed, cause = targets[0], None
         for target in targets:
             credential = credential_for(self.call.client, target, first=targets[0])
@@ -114,12 +110,16 @@ class _Course:
         error.retry_after = seconds
         return error
 
+    def _time_for(self, target: Target) -> float:
+        """Seconds that all attempts at one target may take together: the time of one."""
+        return self.call.gateway.deadlines(target, stream=self.client is not None).total or math.inf
+
     # ------------------------------------------------------------------ one target
 
     def _at(self, target: Target, credential: Credential) -> Flow[str | None]:
         """Ask one target. The result: None when the request is over, well or not; else why to go on to the next."""
         now = (yield from Now()) if self.failure else self.began
-        if rest := self.traffic.keys.rests(target.label, credential.digest, now):
+        if rest := self.traffic.keys.rests(target.origin, credential.digest, now):
             self.rests.append(rest)
             return retry.RESTING_KEY
         if wait := self.traffic.breakers.closed_for(target.label, now):
@@ -128,30 +128,31 @@ class _Course:
         try:
             plan = yield from prepare(self.call, self.asked, target, credential)
         except Refused:
-            if self.failure is None:
+            if self.failure is None and not self.waits and not self.rests:
                 raise
             return "unable"  # it cannot be told the request: that is no answer to who asked another
         self._head_for(target)
         self.call.record.note(target.line)
-        gate = self.traffic.keys.gate(target.label, credential.digest, target.concurrency)
+        gate = self.traffic.keys.gate(target.origin, credential.digest, target.concurrency)
         return (yield from self._tries(plan, gate, now))
 
     def _tries(self, plan: Plan, gate: Gate | None, now: float) -> Flow[str | None]:
         """All attempts at one target. To its breaker they are one: what counts is how the last ended."""
         attempt, repaired, leave = 0, False, None
+        deadline = now + self._time_for(plan.target)
         try:
             while True:
                 attempt += 1
-                waits = gate is not None and gate.inside >= gate.capacity
-                within = gate is None or (yield from self._enter(gate))
-                if waits or attempt > 1:
-                    now = yield from Now()
-                if gate is not None and not within:
-                    self.failure = _full(gate, now)
-                    return retry.FULL_LINE
+                came = now
+                if gate is not None:
+                    within, now = yield from self._enter(gate, now)
+                    if not within:
+                        self.failure = _full(gate, now)
+                        return retry.FULL_LINE
+                deadline += now - came  # to stand in our line is not the upstream's time
                 if leave is None and (leave := self.traffic.breakers.ask(plan.target.label, now)) is None:
                     return (yield from self._broken(plan.target, now))  # it broke while we were waiting
-                failure = yield from self._ask(self._in_time(plan, now), leave)
+                failure = yield from self._ask(self._in_time(plan, now, deadline), leave, now)
                 if failure is None:
                     leave.over(Outcome.GOOD, now)
                     return None
@@ -161,11 +162,12 @@ class _Course:
                     return None
                 if gate is not None:
                     yield from Leave(crowded=retry.is_crowded(failure))
-                mended = without_max_tokens(plan) if failure.code == retry.INVALID_CALL and not repaired else None
+                mended = None if repaired else self._mended(plan, failure)
                 decision = self._decide(failure, attempt, now, repairable=mended is not None)
                 self._note(plan, failure, decision)
-                if isinstance(decision, retry.Again):
+                if isinstance(decision, retry.Again) and now + decision.delay < deadline:
                     yield from self._pause(decision.delay)
+                    now = yield from Now()
                 elif mended is not None:
                     plan, repaired = mended, True
                 else:
@@ -182,11 +184,18 @@ class _Course:
 
     def _leaving(self, plan: Plan, failure: ProxyError, decision: retry.Decision, now: float) -> str:
         """Why to go on to the next target. Raises ``failure`` when it is the answer."""
+        if isinstance(decision, retry.Again):  # there is no time left for that
+            return retry.cause_of(failure)
         if not isinstance(decision, retry.Elsewhere):
             raise failure
         if decision.rest:
-            self.traffic.keys.rest(plan.target.label, plan.credential.digest, now)
+            self.traffic.keys.rest(plan.target.origin, plan.credential.digest, now)
         return decision.cause
+
+    @staticmethod
+    def _mended(plan: Plan, failure: ProxyError) -> Plan | None:
+        """What to ask instead where the request itself may be the reason; None where it is not, or nothing can be done."""
+        return without_max_tokens(plan) if failure.code == retry.INVALID_CALL else None
 
     def _decide(self, failure: ProxyError, attempt: int, now: float, *, repairable: bool) -> retry.Decision:
         request = self.call.request
@@ -202,16 +211,24 @@ class _Course:
         )
 
     def _note(self, plan: Plan, failure: ProxyError, decision: retry.Decision) -> None:
-        what = f"again in {decision.delay:.2f} s" if isinstance(decision, retry.Again) else type(decision).__name__.lower()
+        match decision:
+            case retry.Again(delay):
+                what = f"again in {delay:.2f} s"
+            case retry.Repair():
+                what = "again without max_tokens"
+            case retry.Elsewhere():
+                what = "not again here"
+            case retry.GiveUp():
+                what = "not again"
         self.call.record.note(f"attempt {self.call.record.attempts} at {plan.target.label} failed ({retry.cause_of(failure)}): {what}")
 
-    def _ask(self, plan: Plan, leave: Attempt) -> Flow[ProxyError | None]:
+    def _ask(self, plan: Plan, leave: Attempt, now: float) -> Flow[ProxyError | None]:
         """Ask once. The result is the failure, if it failed."""
         self.call.record.attempts += 1
         heard = replay.Listener() if replay.is_needed(plan.target) else None
         try:
             if self.client is not None:
-                self.client.answered = leave.answered
+                self.client.answered, self.client.asked = leave.answered, now
                 return (yield from answering.stream(self.call, plan, self.client, self.asked, heard))
             yield from answering.whole(self.call, plan, self.asked, heard)
         except ProxyError as error:
@@ -219,22 +236,27 @@ class _Course:
             return error
         return None
 
-    def _in_time(self, plan: Plan, now: float) -> Plan:
+    def _in_time(self, plan: Plan, now: float, deadline: float) -> Plan:
         """All attempts together have the time of one."""
-        if now <= self.began or self.deadline == math.inf:
+        left = min(deadline, self.deadline) - now
+        own = plan.deadlines.total
+        if left in (math.inf, own):
             return plan
-        left, own = self.deadline - now, plan.deadlines.total
         return replace(plan, deadlines=replace(plan.deadlines, total=min(left, own) if own else left))
 
     # ------------------------------------------------------------------ waiting
 
-    def _enter(self, gate: Gate) -> Flow[bool]:
-        client = self.client
+    def _enter(self, gate: Gate, now: float) -> Flow[tuple[bool, float]]:
+        """Whether there is a place, and the time then."""
+        client, waits = self.client, gate.inside >= gate.capacity
         timeout, idle = self.call.gateway.settings.key_queue_timeout, client.idle if client is not None else None
         while (within := (yield from Enter(gate, self.call.record.peer, timeout, idle))) is None:
             assert client is not None  # without an idle time there is no silence to report
             yield from client.keep_alive()
-        return within
+        if waits or not within:
+            came, now = now, (yield from Now())
+            self.deadline += now - came
+        return within, now
 
     def _pause(self, seconds: float) -> Flow[None]:
         client = self.client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,12 +22,14 @@ from core.changes import (
     limited_chat,
     limited_messages,
     messages_changes,
+    wanted_limit,
 )
 from core.credentials import Credential
 from core.dialects import Protocol
 from core.effects import Compute, Deadlines, Flow, UpstreamRequest
 from core.headers import upstream_headers
 from core.routing import Target, upstream_url
+from core.tokens import band_for
 from core.translate import to_chat, to_messages
 from core.translate.context import AnswerContext
 from core.translate.loss import Loss
@@ -34,6 +37,10 @@ from core.wire import chat, messages
 from core.wire.codec import read
 from core.wire.envelope import Envelope
 
+#: The members of a request that cost tokens; the others are about it.
+_READ_BY_MODELS: Final = ("system", "tools", "functions", "messages")
+#: Tokens. An answer that has less room is of no use, and clients that are told so compact the conversation.
+_ROOM_MIN: Final = 1024
 #: What no id of ours may hold.
 _SEEDLESS: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -55,6 +62,8 @@ def prepare(call: Call, asked: Asked, target: Target, credential: Credential) ->
     """The request for ``target``, under ``credential``. Raises ``BadRequest`` for what the target cannot be told."""
     settings, record, wire = call.gateway.settings, call.record, call.wire
     images = asked.images(translated=wire is not target.protocol)
+    tokens = yield from _tokens(call, asked, target)
+    target = yield from _in_its_window(call, asked, target, tokens)
     remembered = (yield from replay.recall(call, asked)) if replay.is_needed(target) else {}
     if remembered:
         record.note(f"put back the reasoning of {len(remembered)} tool turns, which {target.label} wants")
@@ -69,7 +78,6 @@ def prepare(call: Call, asked: Asked, target: Target, credential: Credential) ->
     url = upstream_url(target.protocol, target.base)
     if query and wire is target.protocol is Protocol.ANTHROPIC:
         url = f"{url}?{query}"
-    tokens = yield from _tokens(call, asked, target, worded.body)
     report = call.gateway.reports.of(target, wire, max_tokens_clamped=worded.changes.clamped)
     answer = replace(worded.answer, input_tokens=tokens, report=report)
     deadlines = call.gateway.deadlines(target, stream=asked.stream)
@@ -175,16 +183,29 @@ def _seed(call: Call) -> str:
     return _SEEDLESS.sub("_", call.request.id)
 
 
-def _tokens(call: Call, asked: Asked, target: Target, body: bytes) -> Flow[int]:
-    """Input tokens of what is sent: an estimate, unless an answer may be refused over the number."""
+def _tokens(call: Call, asked: Asked, target: Target) -> Flow[int]:
+    """Input tokens of a request: an estimate, unless an answer may be refused over the number."""
     gateway = call.gateway
     if gateway.settings.token_validation_strict and not asked.stream:
-        tokens = yield from Compute(gateway.counter.payload, (body,))
+        tokens = yield from Compute(gateway.counter.payload, (asked.envelope.body,))
     else:
-        tokens = gateway.estimator.estimate(body, target.model)
+        parts = (part for name in _READ_BY_MODELS if (part := asked.envelope.get(name)) is not None)
+        tokens = gateway.estimator.estimate(parts, target.model)
     if gateway.settings.enable_token_counting_logging:
-        call.record.note(f"{tokens} input tokens expected of {target.label}, in {len(body)} bytes")
+        call.record.note(f"{tokens} input tokens expected of {target.label}")
     return tokens
+
+
+def _in_its_window(call: Call, asked: Asked, target: Target, tokens: int) -> Flow[Target]:
+    """``target`` with no longer answers than its window leaves room for. What hardly leaves any is for the upstream to refuse."""
+    window, wanted = target.limits.max_input_tokens, wanted_limit(asked.envelope, target)
+    if window is None or wanted is None or tokens + wanted <= window:
+        return target
+    counted = yield from Compute(call.gateway.counter.payload, (asked.envelope.body,))
+    room = window - math.ceil(counted * (1 + band_for(target.model)))
+    if not _ROOM_MIN <= room < wanted:
+        return target
+    return replace(target, limits=replace(target.limits, max_tokens=room))
 
 
 def _choices(envelope: Envelope) -> int:

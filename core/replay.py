@@ -92,7 +92,7 @@ def remember(call: Call, asked: Asked, heard: Listener) -> Flow[None]:
     """Keep the reasoning of a complete answer that calls tools. To be run before the client has got its end: it may answer at once."""
     reasoning = heard.reasoning
     if heard.call_id and reasoning.strip() and len(reasoning) <= REASONING_MAX:
-        yield from Store(_key(_conversation(call, asked), heard.call_id), reasoning.encode(), TTL)
+        yield from Store(_key(conversation(call, asked), heard.call_id), reasoning.encode(), TTL)
 
 
 # ---------------------------------------------------------------------------------------------------- recalling
@@ -102,9 +102,9 @@ def recall(call: Call, asked: Asked) -> Flow[Mapping[str, str]]:
     """The reasoning that is remembered of the tool turns of a request that have none: by the id of their first call."""
     wanted = [*dict.fromkeys(_wanting_messages(asked) if asked.wire is Protocol.ANTHROPIC else _wanting_chat(asked))][-TURNS_MAX:]
     found: dict[str, str] = {}
-    conversation = _conversation(call, asked) if wanted else b""
+    whose = conversation(call, asked) if wanted else b""
     for call_id in wanted:
-        reasoning = yield from Load(_key(conversation, call_id))
+        reasoning = yield from Load(_key(whose, call_id))
         if reasoning:
             found[call_id] = reasoning.decode("utf-8", "replace")
     return found
@@ -191,7 +191,7 @@ def _tool_turns(envelope: Envelope) -> Iterator[tuple[int, Raw, _Turn]]:
 # ---------------------------------------------------------------------------------------------------- keys
 
 
-def _conversation(call: Call, asked: Asked) -> bytes:
+def conversation(call: Call, asked: Asked) -> bytes:
     """A digest of whose conversation it is and how it began: with the words the user said first, which stay as the conversation grows."""
     whose = call.client.value if call.client is not None else b""
     digest = hashlib.sha256(hashlib.sha256(whose).digest())
@@ -210,5 +210,5 @@ def _text(content: object) -> str:
     return "".join(text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str))
 
 
-def _key(conversation: bytes, call_id: str) -> bytes:
-    return b"reasoning:" + hashlib.sha256(conversation + call_id.encode("utf-8", "replace")).hexdigest().encode()
+def _key(whose: bytes, call_id: str) -> bytes:
+    return b"reasoning:" + hashlib.sha256(whose + call_id.encode("utf-8", "replace")).hexdigest().encode()

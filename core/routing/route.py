@@ -83,7 +83,9 @@ class Router:
         target = self.upstreams.provided(name, ask)
         if target is None:
             raise _blind(name)
-        return (target, *successors((target,), self.upstreams.models[name][1].fallbacks, name, ask, self.upstreams))
+        model = self.upstreams.models[name][1]
+        others = model.fallbacks if model.group is None else (model.group, *model.fallbacks)
+        return (target, *successors((target,), others, name, ask, self.upstreams))
 
     def _group(self, name: str, ask: Ask) -> Group:
         """The members that can serve the request, each with who takes over when it was the first."""

@@ -18,6 +18,8 @@ _SAMPLES, _SAMPLE = 32, 256
 #: No picture is smaller, and no word of any language as long.
 _BASE64_MIN: Final = 256
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{200}")
+#: So many places before a value stands its name, where a body is cut at its quotes.
+_NAME: Final = 2
 #: How a PDF begins in base64.
 _PDF: Final = b"JVBERi"
 
@@ -41,7 +43,7 @@ def estimate_body(body: bytes, images: Images = Images()) -> int:  # noqa: B008 
     missed where it is less than a thirtieth of the body.
     """
     if len(body) <= _WHOLE:
-        samples, has_base64 = [body], b"base64" in body
+        samples, has_base64 = [body], len(body) >= _BASE64_MIN
     else:
         samples = [body[at : at + _SAMPLE] for at in range(0, len(body), len(body) // _SAMPLES)]
         has_base64 = any(map(_BASE64.search, samples))
@@ -57,12 +59,16 @@ def estimate_body(body: bytes, images: Images = Images()) -> int:  # noqa: B008 
 
 
 def _without_base64(body: bytes, images: Images) -> tuple[int, int]:
-    """The size of ``body`` without its base64, and the tokens of what that holds."""
+    """The size of ``body`` without its base64, and the tokens of what that holds. Signatures and ciphertext hold nothing for a model."""
     size, media = len(body), 0
-    for text in body.split(b'"'):
-        if len(text) >= _BASE64_MIN:
-            data = text[text.find(b"base64,") + len(b"base64,") :] if text.startswith(b"data:") else text
-            if _BASE64.match(data):
-                size -= len(text)
+    texts = body.split(b'"')
+    for place, text in enumerate(texts):
+        if len(text) < _BASE64_MIN:
+            continue
+        is_url = text.startswith(b"data:")
+        data = text[text.find(b"base64,") + len(b"base64,") :] if is_url else text
+        if _BASE64.match(data):
+            size -= len(text)
+            if is_url or (place >= _NAME and texts[place - _NAME] == b"data"):
                 media += pdf_tokens(len(data)) if data.startswith(_PDF) else images.tokens()
     return size, media

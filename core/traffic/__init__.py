@@ -9,7 +9,7 @@ with several threads steps one at a time (``transports.drive.run`` sees to that)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from core.settings import Settings
@@ -26,7 +26,7 @@ __all__ = ["Queue", "Snapshot", "Traffic"]
 class Queue:
     """One upstream key, as reports show it."""
 
-    target: str
+    origin: Hashable  # of the upstream
     inside: int
     waiting: int
     most: Most
@@ -39,7 +39,7 @@ class Snapshot:
 
     breakers: Mapping[str, State]  # by target label
     queues: tuple[Queue, ...]  # of the keys that are in use or have learned
-    resting: Mapping[str, int]  # keys that rest, by target
+    resting: Mapping[Hashable, int]  # keys that rest, by origin
 
 
 class Traffic:
@@ -79,5 +79,5 @@ class Traffic:
 
     def snapshot(self, now: float) -> Snapshot:
         """For reports."""
-        queues = tuple(Queue(target, gate.inside, gate.waiting, gate.most, gate.learned) for target, gate in self.keys.gates())
+        queues = tuple(Queue(origin, gate.inside, gate.waiting, gate.most, gate.learned) for origin, gate in self.keys.gates())
         return Snapshot(self.breakers.states(now), queues, self.keys.resting(now))

@@ -102,12 +102,12 @@ def test_a_name_without_end_is_not_kept() -> None:
 def test_an_estimate_is_that_of_the_body_times_the_models_factor() -> None:
     estimator = Estimator(Settings())
     raw = estimate_body(BODY)
-    assert estimator.estimate(BODY, "m") == raw
+    assert estimator.estimate([BODY], "m") == raw
     for _ in range(10 * HALF_LIFE):
-        estimator.learn("m", estimator.estimate(BODY, "m"), round(raw * 1.2))
+        estimator.learn("m", estimator.estimate([BODY], "m"), round(raw * 1.2))
     assert estimator.factor("m") == pytest.approx(1.2, rel=0.01)
-    assert estimator.estimate(BODY, "m") == pytest.approx(raw * 1.2, rel=0.01)
-    assert estimator.estimate(BODY, "another") == raw
+    assert estimator.estimate([BODY], "m") == pytest.approx(raw * 1.2, rel=0.01)
+    assert estimator.estimate([BODY], "another") == raw
 
 
 def test_without_calibration_nothing_is_learned() -> None:
@@ -115,17 +115,17 @@ def test_without_calibration_nothing_is_learned() -> None:
     for _ in range(100):
         estimator.learn("m", 1000, 1500)
     assert estimator.factor("m") == 1
-    assert estimator.estimate(BODY, "m") == estimate_body(BODY)
+    assert estimator.estimate([BODY], "m") == estimate_body(BODY)
 
 
 def test_an_estimate_is_never_nothing() -> None:
-    assert Estimator(Settings()).estimate(b"", "m") == 1
+    assert Estimator(Settings()).estimate([], "m") == 1
 
 
 def test_a_picture_costs_what_the_settings_say() -> None:
     settings = Settings(base_image_tokens=300, image_tokens_per_char=2.0)
     assert images_for(settings) == Images(300, 2.0)
-    more = Estimator(settings).estimate(WITH_PICTURE, "m") - Estimator(Settings()).estimate(WITH_PICTURE, "m")
+    more = Estimator(settings).estimate([WITH_PICTURE], "m") - Estimator(Settings()).estimate([WITH_PICTURE], "m")
     assert more == counter_for(settings).payload(WITH_PICTURE) - counter_for(Settings()).payload(WITH_PICTURE) == 300 - 85
     flat = Settings(enable_dynamic_image_tokens=False)
     assert counter_for(flat).payload(WITH_PICTURE) - counter_for(Settings()).payload(WITH_PICTURE) == 1000 - 85

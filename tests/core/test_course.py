@@ -9,11 +9,12 @@ import pytest
 
 from core.credentials import Credential
 from core.dialects import Protocol
-from core.effects import Enter, Flow, Head, Leave, Open, Pause, Send, Start
+from core.effects import Enter, Flow, Head, Leave, Open, Pause, Read, Send, Start
 from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled, UpstreamTimeout
 from core.exchange import exchange
 from core.gateway import Gateway
 from core.record import Record
+from core.routing import origin
 from core.settings import Settings
 from core.settings.sources import Form, Source
 from core.testing import Answer, ScriptedWorld
@@ -190,6 +191,59 @@ def test_a_failure_after_keep_alives_is_an_event() -> None:
     assert (told.record.broken, told.record.error_code) == (True, "upstream_request_failed")
 
 
+def timed(*settings: dict[str, Any], **more: Any) -> Gateway:
+    """The three providers with ``timeouts`` of their own."""
+    providers = [{**provider, "timeouts": own} for provider, own in zip(PROVIDERS, settings, strict=True)]
+    return provided(providers=providers, **more)
+
+
+def totals(told: Told) -> list[float]:
+    return [effect.deadlines.total for effect in told.world.performed if isinstance(effect, Open)]
+
+
+def test_a_provider_has_its_own_time_also_more_than_others() -> None:
+    at = timed({"request": 600}, {}, {}, request_timeout=1)
+    assert totals(ask(CHAT, [plain(CHAT)], at, stream=False, model="m1")) == [600.0]
+
+
+def test_the_next_target_has_the_time_that_is_left() -> None:
+    at = timed({"request": 10}, {"request": 30}, {"request": 5})
+    told = ask(CHAT, [said(CHAT, 500), said(MESSAGES, 500), plain(CHAT)], at, stream=False, model="m1")
+    assert totals(told) == [10.0, 30.0, 5.0]
+
+
+def test_an_attempt_for_which_there_is_no_time_is_made_elsewhere() -> None:
+    at = timed({"request": 2}, {"request": 60}, {}, max_retries=2)
+    told = ask(CHAT, [said(CHAT, 503, "", (b"retry-after", b"5")), plain(MESSAGES)], at, stream=False, model="m1")
+    assert (told.status, hosts(told), pauses(told)) == (200, ["first.internal", "second.internal"], [])
+
+
+def test_the_time_in_our_own_line_is_not_the_upstreams() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="openai", UPSTREAM_KEY_CONCURRENCY="1", REQUEST_TIMEOUT="2", KEY_QUEUE_TIMEOUT="30")
+    gate = at.traffic.keys.gate(origin("https://chat.upstream.internal/o/v4"), Credential(KEY.encode()).digest, 1)
+    assert gate is not None
+    place = gate.join("another", 1000.0, lambda: None)
+    assert place is not None
+    world = ScriptedWorld([plain(CHAT)])
+    flow = exchange(request(PATH[CHAT], question()), at)
+
+    def watched() -> Flow[Record]:
+        reply = None
+        try:
+            while True:
+                effect = flow.send(reply)
+                if isinstance(effect, Enter):
+                    yield from Pause(7.0)
+                    gate.leave(place, 1007.0)
+                reply = yield from effect
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    assert world.run(watched()).status == 200
+    (total,) = (effect.deadlines.total for effect in world.performed if isinstance(effect, Open))
+    assert total == 2.0
+
+
 # ---------------------------------------------------------------------------------------------------- before the first content
 
 
@@ -224,6 +278,52 @@ def test_what_was_kept_back_of_a_failed_answer_is_not_sent_behind_keep_alives() 
     told = ask(MESSAGES, [cut], at, stream=True)
     assert accept(MESSAGES, told.body).kind == "error"
     assert b"Hel" not in told.body
+
+
+COMMENTS = [b": PROCESSING\n\n"] * 5
+
+
+def chatty(seconds: float, answer: Answer, at: Gateway) -> tuple[Record, ScriptedWorld]:
+    """An upstream each of whose reads takes so long."""
+    world = ScriptedWorld([answer])
+    flow = exchange(request(PATH[MESSAGES], question(True)), at)
+
+    def slowly() -> Flow[Record]:
+        reply = None
+        try:
+            while True:
+                effect = flow.send(reply)
+                if isinstance(effect, Read):
+                    yield from Pause(seconds)
+                reply = yield from effect
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    return world.run(slowly()), world
+
+
+def test_an_upstream_that_only_comments_does_not_keep_its_client_waiting_in_silence() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="anthropic", SSE_PING_INTERVAL="2")
+    record, world = chatty(1.0, Answer(Head(200, (EVENTS,)), [*COMMENTS, *events(MESSAGES)]), at)
+    assert record.status == 200
+    assert world.sent.count(b"event: ping") in (2, 3)
+    assert accept(MESSAGES, world.sent).kind == "complete"
+
+
+def test_comments_are_no_first_event() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="anthropic", FIRST_BYTE_TIMEOUT="3")
+    record, _ = chatty(1.0, Answer(Head(200, (EVENTS,)), [*COMMENTS, *events(MESSAGES)]), at)
+    assert (record.status, record.error_code, record.error) == (504, "upstream_timeout", "no event within 3 s")
+    record, _ = chatty(1.0, Answer(Head(200, (EVENTS,)), [*COMMENTS[:1], *events(MESSAGES)]), at)
+    assert record.status == 200
+
+
+def test_a_held_stream_keeps_its_client_alive_while_it_is_spoken() -> None:
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="anthropic", SSE_PING_INTERVAL="2", STREAM_RESCUE="hold")
+    record, world = chatty(1.0, Answer(Head(200, (EVENTS,)), events(MESSAGES, *"abcdefgh")), at)
+    assert record.status == 200
+    assert world.sent.count(b"event: ping") >= 4
+    assert accept(MESSAGES, world.sent).text == "abcdefgh"
 
 
 def test_an_overload_that_is_said_in_the_stream_before_the_answer_is_no_answer() -> None:
@@ -340,11 +440,9 @@ def test_a_conversation_is_known_by_its_header_before_anything_else() -> None:
 
 
 def test_a_conversation_without_a_name_is_known_by_its_beginning() -> None:
-    beginning = "tell me of rivers " * 400
-    assert first_host(conversation(beginning)) == first_host(conversation(beginning, "and of lakes"))
-    assert len({first_host(conversation(f"{number} {beginning}")) for number in range(20)}) > 3
-    assert len({first_host(conversation(beginning), key=f"key-{number}") for number in range(20)}) > 3
-    assert tell(request(PATH[CHAT], encoded(conversation("x")), key=None), [plain(CHAT)], at=provided()).status == 400
+    assert len({first_host(conversation("tell me of rivers", *["and more"] * turns)) for turns in range(8)}) == 1
+    assert len({first_host(conversation(f"{number}: tell me of rivers")) for number in range(20)}) > 3
+    assert len({first_host(conversation("tell me of rivers"), key=f"key-{number}") for number in range(20)}) > 3
 
 
 # ---------------------------------------------------------------------------------------------------- breakers
@@ -402,6 +500,13 @@ def test_a_request_with_a_fault_of_its_own_breaks_nothing() -> None:
         assert ask(CHAT, [said(CHAT, 400)], at, stream=False).status == 400
 
 
+def test_an_unable_target_behind_a_broken_one_is_not_the_clients_fault() -> None:
+    at = provided(breaker_failures=1, providers=[{**PROVIDERS[0], "models": [{"id": "m1", "fallbacks": ["m2"]}]}, PROVIDERS[1]])
+    assert ask(CHAT, [said(CHAT, 500), plain(MESSAGES)], at, stream=False, model="m1").status == 200
+    told = ask(CHAT, [], at, stream=False, model="m1", n=2)
+    assert (told.status, told.json["error"]["code"], told.header("retry-after")) == (503, "no_target_available", "30")
+
+
 def test_a_broken_target_is_passed_by() -> None:
     at = provided(breaker_failures=1)
     told = ask(CHAT, [said(CHAT, 500), answer(MESSAGES, stream=False)], at, stream=False, model="m1")
@@ -438,7 +543,7 @@ def test_a_streaming_client_is_kept_alive_in_line() -> None:
 def test_a_target_that_broke_while_a_request_was_in_line_is_not_asked() -> None:
     at = gateway(TEXT_ENDPOINT_PREFERENCE="openai", UPSTREAM_KEY_CONCURRENCY="1", BREAKER_FAILURES="1")
     label = "international/openai"
-    gate = at.traffic.keys.gate(label, Credential(KEY.encode()).digest, 1)
+    gate = at.traffic.keys.gate(origin("https://chat.upstream.internal/o/v4"), Credential(KEY.encode()).digest, 1)
     assert gate is not None
     place = gate.join("another", 0.0, lambda: None)
     assert place is not None
@@ -469,6 +574,17 @@ def test_a_target_that_cannot_be_told_the_request_is_passed_by() -> None:
     assert told.header("x-proxy-route") == "failover: second unable"
     told = ask(CHAT, [], provided(), stream=False, model="m2", n=2)
     assert (told.status, told.json["error"]["param"]) == (400, "n")
+
+
+def test_both_endpoints_of_a_server_share_a_key() -> None:
+    at = gateway(
+        UPSTREAM_BASE="https://glm.internal/anthropic", OPENAI_UPSTREAM_BASE="https://glm.internal/v4", UPSTREAM_KEY_CONCURRENCY="1"
+    )
+    gates = []
+    for model, wire in (("glm-4.6-openai", CHAT), ("glm-4.6-anthropic", MESSAGES)):
+        told = tell(request(PATH[CHAT], question(model=model)), [plain(wire)], at=at)
+        gates += [effect.gate for effect in told.world.performed if isinstance(effect, Enter)]
+    assert gates[0] is gates[1]
 
 
 def test_without_limits_there_is_no_gate() -> None:

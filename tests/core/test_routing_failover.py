@@ -57,6 +57,7 @@ def chain(name: str, *failover: str, images: bool = False, **more: Any) -> list[
         pytest.param(
             "glm-5", ("glm-4.5v",), ["international/anthropic:glm-5", "international/anthropic:glm-4.6"], id="text to no vision model"
         ),
+        pytest.param("e", (), ["three/openai:e", "three/openai:d"], id="the others of its group, for one asked by its own id"),
         pytest.param("a2", ("nobody", "c"), ["one/openai:a2", "two/openai:c"], id="what leads nowhere"),
     ],
 )
