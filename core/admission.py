@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from core.credentials import Credential
 from core.dialects import Protocol
@@ -27,20 +28,36 @@ def admit(request: Request, gateway: Gateway, wire: Protocol, address: str) -> F
         if traffic.auth_failures_per_minute:
             traffic.auth_failed(address, (yield from Now()))
         raise
-    # Only what costs an upstream something is counted: looking at the models is free.
-    if traffic.requests_per_minute and request.method == "POST":
-        wait = traffic.admit(_who(client, gateway, address), (yield from Now()))
-        if wait:
-            raise _later(f"the limit of this proxy is {traffic.requests_per_minute} requests per minute", wait)
+    # Only what costs an upstream something is counted: looking at the list of models is free.
+    if request.method == "POST":
+        yield from count(client, gateway, address)
     return client
 
 
-def _who(client: Credential | None, gateway: Gateway, address: str) -> str:
-    """Whose requests are counted together: a credential's, or an address's where there is none.
+def count(client: Credential | None, gateway: Gateway, address: str) -> Flow[None]:
+    """Count a request that an upstream is going to be asked. Raises ``TooManyRequests`` beyond RATE_LIMIT_PER_MINUTE."""
+    traffic = gateway.traffic
+    if not traffic.requests_per_minute:
+        return
+    now = yield from Now()
+    for who in _whose(client, gateway, address):
+        if wait := traffic.admit(who, now):
+            raise _later(f"the limit of this proxy is {traffic.requests_per_minute} requests per minute", wait)
 
-    A credential nobody upstream will ever check is none: a client could show another one with every request.
+
+def _whose(client: Credential | None, gateway: Gateway, address: str) -> Iterator[str]:
+    """With whose requests one is counted: with those of its credential, or of its address where it has none.
+
+    A client can show another credential with every request. That is its own affair while the upstream is shown it too; where the owner's
+    key may be spent instead, the address counts as well, which nobody can invent: first, so that it bounds what is invented. Where it goes
+    is known only after its body has been read, and who takes over only later still, so this is decided by the settings, for all requests.
     """
-    return client.digest if client is not None and gateway.door.forwards else network_of(address)
+    door = gateway.door
+    shows = client is not None and door.forwards
+    if door.lends or not shows:
+        yield network_of(address)
+    if client is not None and shows:
+        yield client.digest
 
 
 def _later(message: str, wait: float) -> TooManyRequests:

@@ -16,6 +16,8 @@ from core.wire.envelope import Envelope
 
 T = TypeVar("T")
 
+#: Characters of a model's name; real ones stay below 100.
+_NAME_MAX: Final = 512
 #: Of the list of messages so many bytes are looked at to see whether it is one, and not empty.
 _GLANCE: Final = 1024
 
@@ -60,6 +62,10 @@ def understand(call: Call) -> Asked:
     envelope = Envelope.read(call.request.body, max_depth=None)
     envelope.check(max_depth, but="messages")
     model = _member(envelope, "model", str) or ""
+    if len(model) > _NAME_MAX:
+        raise BadRequest(
+            f"model: expected a name of at most {_NAME_MAX} characters, found {len(model)}", param="model", code="invalid_request"
+        )
     stream = bool(_member(envelope, "stream", bool))
     _check_messages(envelope, max_depth)
     return Asked(call.wire, envelope, model, stream, max_depth)

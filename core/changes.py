@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Raw, structs
 
-from core.dialects import ThinkingStyle
+from core.dialects import Protocol, ThinkingStyle
 from core.routing import Target
 from core.settings import Settings
 from core.translate.loss import Loss
@@ -46,8 +46,10 @@ class Changes:
     clamped: int | None = None  # sent in place of a greater limit of the client's
 
     def made_in(self, envelope: Envelope) -> bytes:
-        """The body with the changes made."""
-        return envelope.replace({name: value for name, value in self.members.items() if envelope.get(name) != value})
+        """The body with the changes made, and each member in it once: who reads the first of two is to read what we read, the last."""
+        repeated = {name: envelope.get(name) for name in envelope.repeated()}
+        changed = {name: value for name, value in self.members.items() if envelope.get(name) != value}
+        return envelope.replace(repeated | changed)
 
     def lowered(self, limit: float | None, target: Target) -> int | None:
         """The longest answer of the target's model where ``limit`` is beyond it, which is noted; None where it is not."""
@@ -55,7 +57,7 @@ class Changes:
         if most is None or limit is None or limit <= most:
             return None
         self.clamped = most
-        self.notes.append(f"lowered max_tokens to {most}, the longest answer of {target.model}")
+        self.notes.append(f"lowered max_tokens to {most}, the most that {target.model} has room for")
         return most
 
 
@@ -84,6 +86,16 @@ def messages_changes(envelope: Envelope, target: Target, settings: Settings) -> 
     if system is not None and BILLING in system and is_constant(target, settings):
         changes.members["system"] = _without_nonce(system, changes)
     return changes
+
+
+def wanted_limit(envelope: Envelope, target: Target) -> float | None:
+    """The longest answer that is asked for, if it is limited at all: by the client, or by what is filled in, and by the model."""
+    given = (_number(envelope.get(name)) for name in LIMITS)
+    wanted = next((limit for limit in given if limit is not None and limit > 0), None)
+    if wanted is None and target.protocol is Protocol.ANTHROPIC:
+        wanted = target.default_max_tokens
+    most = target.limits.max_tokens
+    return wanted if wanted is None or most is None else min(wanted, most)
 
 
 def default_limit(target: Target) -> int:

@@ -11,7 +11,7 @@ from core.call import Call
 from core.credentials import credential_for
 from core.dialects import Protocol
 from core.effects import Compute, Fetch, Flow, Head, UpstreamRequest
-from core.errors import Unauthorized, UpstreamError
+from core.errors import BadRequest, Unauthorized, UpstreamError
 from core.headers import upstream_headers, upstream_request_id
 from core.routing import Target, has_images, sees, upstream_url
 from core.scaling import UNSCALED, Scale
@@ -43,26 +43,46 @@ def count_tokens(call: Call) -> Flow[None]:
     """Answer with ``input_tokens``, under the three names clients look for. A number of the proxy's own says so."""
     settings = call.gateway.settings
     envelope = Envelope.read(call.request.body, max_depth=settings.max_json_depth)
-    target = _target(call, envelope)
+    model, images = _model(envelope), has_images(envelope)
+    call.record.model = model
+    answering = _answering(call, model, images=images)
+    target = _counting(call, model, answering, images=images)
+    call.record.upstream_model, call.record.target, call.record.reason = target.model, target.label, target.reason
     count = yield from _forwarded(call, envelope, target)
     if count is None:
         count = yield from _counted_here(call, envelope.body)
-    scale = _scale(call, envelope, target)
+    scale = _scale(call, answering, images=images)
     scaled = scale.of(count.tokens)
     if settings.enable_token_counting_logging:
         shown = "" if scale.is_identity else f", scaled to {scaled}"
         call.record.note(f"counted {count.tokens} tokens in {len(envelope.body)} bytes by {count.by}{shown}")
-    yield from call.answer(_body(call, count, scaled), upstream=count.head, extra=_marks(call, count, scale))
+    yield from call.answer(_body(call, count, scaled), upstream=count.head, extra=_marks(call, count, scale, images=images))
 
 
-def _target(call: Call, envelope: Envelope) -> Target:
-    """Where the request would go if it had no picture: what sees does not count. Raises ``BadRequest`` as for messages."""
-    settings, raw = call.gateway.settings, envelope.get("model")
+def _model(envelope: Envelope) -> str:
+    raw = envelope.get("model")
     named = None if raw is None else plain(raw)
-    model = named if isinstance(named, str) else ""
-    call.record.model = model
-    target = call.gateway.route(model, images=False, wire=call.wire)[0]
-    return replace(target, model=settings.autotext_model) if target.glm and sees(target.model) else target
+    return named if isinstance(named, str) else ""
+
+
+def _answering(call: Call, model: str, *, images: bool) -> Target:
+    """Who would answer the request. Raises ``BadRequest`` for an unknown model. Pictures that nobody takes can still be counted."""
+    text = call.gateway.route(model, images=False, wire=call.wire)[0]
+    if not images:
+        return text
+    try:
+        return call.gateway.route(model, images=True, wire=call.wire)[0]
+    except BadRequest:
+        return text
+
+
+def _counting(call: Call, model: str, answering: Target, *, images: bool) -> Target:
+    """Who counts: whoever answers, but on a GLM server the text default in place of a model that sees, for those do not count."""
+    if not answering.glm or not (images or sees(answering.model)):
+        return answering
+    default = call.gateway.route(call.gateway.settings.autotext_model, images=False, wire=call.wire)[0]
+    text = call.gateway.route(model, images=False, wire=call.wire)[0]
+    return replace(text, model=default.model) if text.glm and default.glm else default
 
 
 # ---------------------------------------------------------------------------------------------------- by the upstream
@@ -77,7 +97,6 @@ def _forwarded(call: Call, envelope: Envelope, target: Target) -> Flow[_Count | 
         request = _request(call, envelope, target)
     except Unauthorized:  # nothing may be sent, but anybody may know the size of what they ask
         return None
-    record.upstream_model, record.target, record.reason = target.model, target.label, target.reason
     record.attempts += 1
     try:
         head, body = yield from Fetch(request, _TIMEOUT)
@@ -136,12 +155,11 @@ def _counted_here(call: Call, body: bytes) -> Flow[_Count]:
 # ---------------------------------------------------------------------------------------------------- the answer
 
 
-def _scale(call: Call, envelope: Envelope, target: Target) -> Scale:
-    """Pictures take the request to the vision model, and the usage of its answer will be in units of the window that clients expect."""
-    settings = call.gateway.settings
-    if not (settings.scale_count_tokens_for_vision and settings.enable_token_scaling and target.glm and has_images(envelope)):
+def _scale(call: Call, answering: Target, *, images: bool) -> Scale:
+    """That of the answer's usage, so that the two agree. With pictures only if the settings want it."""
+    if images and not call.gateway.settings.scale_count_tokens_for_vision:
         return UNSCALED
-    return Scale(settings.anthropic_expected_tokens, settings.real_vision_model_tokens)
+    return call.gateway.reports.of(answering, call.wire).scale
 
 
 def _body(call: Call, count: _Count, tokens: int) -> bytes:
@@ -151,7 +169,7 @@ def _body(call: Call, count: _Count, tokens: int) -> bytes:
     return encode({**count.members, **dict.fromkeys(_NAMES, tokens), **mark})
 
 
-def _marks(call: Call, count: _Count, scale: Scale) -> tuple[tuple[bytes, bytes], ...]:
+def _marks(call: Call, count: _Count, scale: Scale, *, images: bool) -> tuple[tuple[bytes, bytes], ...]:
     if not call.gateway.settings.proxy_headers:
         return ()
-    return (*((_ESTIMATE,) if count.head is None else ()), *(() if scale.is_identity else (_SCALED,)))
+    return (*((_ESTIMATE,) if count.head is None else ()), *((_SCALED,) if images and not scale.is_identity else ()))

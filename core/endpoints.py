@@ -77,6 +77,8 @@ ENDPOINTS: Final = {
         Endpoint("/api/hello", _READ, _health, is_open=True),
     )
 }
+#: Pages that others of our kind have and people look for. No endpoint is like them.
+_LATER: Final = frozenset(("/docs", "/redoc", "/openapi.json", "/dashboard", "/metrics", "/stats"))
 #: Paths that are served without their /v1 as well: some clients put it into the base URL, some do not.
 _SHORT: Final = ("/chat/completions", "/messages", "/messages/count_tokens", "/models")
 
@@ -116,6 +118,8 @@ def unknown(target: str, headers: Headers) -> NotFound:
         return NotFound(
             f"the path has /v1 twice: your client adds it by itself, so give it a base URL without /v1, one that ends in {host}"
         )
+    if (page := "/" + path.split("/")[1] if path.startswith("/") else "") in _LATER:
+        return NotFound(f"this version does not serve {page} yet")
     nearest = max(ENDPOINTS, key=lambda one: _likeness(one, path))
     shown = nearest + "{id}" if nearest == _ONE_MODEL else nearest
     return NotFound(f"nothing is served at {path[:100]!a}; the nearest endpoint is {shown}")

@@ -27,6 +27,8 @@ _OPENAI_LIMIT: Final = re.compile(rb"x-ratelimit-(limit|remaining|reset)-(reques
 #: Seconds. A duration beyond a century is no duration, and may be beyond the calendar.
 _LONGEST_WAIT: Final = 100 * 365 * 86_400
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+#: Characters of each X-Proxy-* value: the model may be named by the client, and clients limit what they read of a head.
+_ABOUT_MAX: Final = 256
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _UNPRINTABLE: Final = re.compile(rb"[^\x20-\x7e]")
 #: A cache breakpoint in JSON: the key, not a text that speaks of it (whose quotes are escaped), and not null.
@@ -129,9 +131,9 @@ def answer_head(
 
 def _about(record: Record) -> list[tuple[bytes, bytes]]:
     about = [
-        (b"x-proxy-upstream", printable(record.target)),
-        (b"x-proxy-model", printable(record.upstream_model)),
-        (b"x-proxy-route", printable(record.reason)),
+        (b"x-proxy-upstream", printable(record.target[:_ABOUT_MAX])),
+        (b"x-proxy-model", printable(record.upstream_model[:_ABOUT_MAX])),
+        (b"x-proxy-route", printable(record.reason[:_ABOUT_MAX])),
     ]
     if record.attempts > 1:
         about.append((b"x-proxy-attempts", b"%d" % record.attempts))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from typing import Final
 
+from core.admission import count
 from core.call import Call
 from core.credentials import credential_for
 from core.effects import Fetch, Flow, UpstreamRequest
@@ -17,6 +19,10 @@ from core.wire.codec import encode, is_object, members
 _PAGE_MAX: Final = 1000
 #: Seconds the upstream has to say whether it knows a model; clients ask this while someone waits at a prompt.
 _LOOKUP_TIMEOUT: Final = 5.0
+#: What is asked of an upstream: the longest names of real models have 100 characters.
+_NAME: Final = re.compile(r"[\x20-\x7e]{1,256}")
+_SEPARATORS: Final = re.compile(r"[/\\]")
+_STEPS: Final = frozenset((".", ".."))
 
 
 def list_models(call: Call) -> Flow[None]:
@@ -46,21 +52,37 @@ def one_model(call: Call) -> Flow[None]:
 
 
 def _is_known(call: Call, name: str) -> Flow[bool]:
-    """Whether there is a model ``name`` that is not listed: with a suffix, under an alias with a wildcard, or at the GLM server alone."""
+    """Whether there is a model ``name`` that is not listed: with a suffix, under an alias with a wildcard, or at the GLM server alone.
+
+    Raises ``TooManyRequests`` where asking for it would be one request too many.
+    """
     try:
         target = call.gateway.route(name, images=False, wire=call.wire)[0]
-        return not target.glm or (yield from _upstream_knows(call, target))
-    except ProxyError:  # no such provider, no credential, no answer
+        if not target.glm:
+            return True
+        if not (_may_be_asked_for(name) and _may_be_asked_for(target.model)):
+            return False
+        request = _lookup(call, target)
+    except ProxyError:  # no such provider, no credential
         return False
+    yield from count(call.client, call.gateway, call.record.peer)
+    try:
+        head, answer = yield from Fetch(request, _LOOKUP_TIMEOUT)
+    except ProxyError:  # no answer
+        return False
+    return head.status == 200 and is_object(answer) and "id" in members(answer)
 
 
-def _upstream_knows(call: Call, target: Target) -> Flow[bool]:
-    """Whether a GLM server lists the model. Raises ``ProxyError`` when it cannot be asked."""
+def _may_be_asked_for(name: str) -> bool:
+    """Whether a name is one to put into an upstream's path: nothing that leads to another one, or that no model is called."""
+    return _NAME.fullmatch(name) is not None and _STEPS.isdisjoint(_SEPARATORS.split(name))
+
+
+def _lookup(call: Call, target: Target) -> UpstreamRequest:
+    """The question whether a GLM server has the model. Raises ``ProxyError`` when it cannot be asked."""
     url = upstream_url(target.protocol, target.base)
     for ending in ("/chat/completions", "/messages"):
         url = url.removesuffix(ending)
     credential = credential_for(call.client, target)
     headers = upstream_headers(target, credential, call.request.headers, wire=call.wire, stream=False, settings=call.gateway.settings)
-    request = UpstreamRequest("GET", f"{url}/models/{urllib.parse.quote(target.model, safe='')}", headers, b"")
-    head, answer = yield from Fetch(request, _LOOKUP_TIMEOUT)
-    return head.status == 200 and is_object(answer) and "id" in members(answer)
+    return UpstreamRequest("GET", f"{url}/models/{urllib.parse.quote(target.model, safe='')}", headers, b"")

@@ -16,6 +16,8 @@ from core.settings import Settings, is_loopback
 
 #: ``Host``: a name or IPv4 address, or an IPv6 address in brackets; then perhaps a port.
 _HOST: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:@/\[\]]*))(?::[0-9]*)?", re.IGNORECASE)
+#: This machine's own, in lower case: its addresses as browsers write them, and the one name that no resolver is asked for.
+_OWN: Final = re.compile(r"(?:localhost|127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|\[::1\])(?::[0-9]*)?")
 #: What may be echoed of an ``Origin`` that is not listed by name.
 _ORIGIN: Final = re.compile(rb"https?://[\x21-\x7e]{1,1000}")
 #: Names of headers with commas between them. The bound is far above what any client asks for; it is echoed.
@@ -53,7 +55,7 @@ class Origins:
         """Refuse what only a web page would send that has no business here.
 
         Raises ``Forbidden`` for a Host that is not ours, and for an Origin that is neither our own nor listed. On loopback a request
-        without a Host passes: every browser sends one.
+        without a Host passes (HTTP/1.0 has none): every browser sends one.
         """
         hosts, origins = [], []
         for name, value in headers:
@@ -62,9 +64,9 @@ class Origins:
             elif name == b"origin":
                 origins.append(value)
         if self._checks_hosts:
-            for host in hosts or (b"",):
-                if host not in self._usual and not self._is_served(host.decode("latin-1").lower()):
-                    raise Forbidden("this Host is not served here; add it to ALLOWED_HOSTS if it should be", code="forbidden_host")
+            served = all(host in self._usual or self._is_served(host.decode("latin-1").lower()) for host in hosts)
+            if not served or (not hosts and not self._is_loopback):
+                raise Forbidden("this Host is not served here; add it to ALLOWED_HOSTS if it should be", code="forbidden_host")
         if origins and not self._may_ask(origins, hosts):
             remedy = "add this one to CORS_ORIGINS if it should be" if self.shares else "set ENABLE_CORS and CORS_ORIGINS if they should be"
             raise Forbidden(f"requests from pages of other origins are not served; {remedy}", code="forbidden_origin")
@@ -81,10 +83,7 @@ class Origins:
         match = _HOST.fullmatch(host)
         if match is None:
             return False
-        name = match["address"] or match["name"]
-        if self._is_loopback and (not name or is_loopback(name)):
-            return True
-        return name in self._names
+        return (self._is_loopback and _OWN.fullmatch(host) is not None) or (match["address"] or match["name"]) in self._names
 
     def _may_ask(self, origins: Sequence[bytes], hosts: Sequence[bytes]) -> bool:
         own = {scheme + host.lower() for host in hosts for scheme in (b"http://", b"https://")}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from core.translate.loss import Loss
 from core.translate.usage import Counts
+
+#: How much an alarm matters, by the names of the logging module in small letters.
+Level: TypeAlias = Literal["warning", "error"]
 
 #: Characters of one note or value of a log line: names in it come from clients.
 _SHOWN_MAX: Final = 1000
@@ -36,6 +39,7 @@ class Record:
     losses: tuple[Loss, ...] = ()
     skipped: int = 0  # malformed upstream events
     notes: list[str] = field(default_factory=list)  # lines for the log, from ``note``: routing, losses
+    alarms: list[tuple[Level, str]] = field(default_factory=list)  # such lines that somebody should see, from ``alarm``
     broken: bool = False  # the answer could not be ended properly: the connection must close
 
     @property
@@ -46,6 +50,10 @@ class Record:
     def note(self, text: str) -> None:
         """Add a line for the log. Whatever would break the line, or turn its letters around, is escaped."""
         self.notes.append(_one_line(text))
+
+    def alarm(self, level: Level, text: str) -> None:
+        """Add a line that the log shows at ``level``. ``text`` says what it means and what to do."""
+        self.alarms.append((level, _one_line(text)))
 
     def line(self) -> str:
         """The exchange in one line of ``key=value`` pairs; values with spaces or quotes stand in quotes."""

@@ -19,6 +19,12 @@ from core.translate.report import NO_WORK, ContextWork, Report
 #: Kinds of targets remembered. There are as many as the configuration has windows, times eight; the limit is for safety alone.
 _KINDS: Final = 1024
 
+#: What a count that was far off means, and what can be done.
+_ADVICE: Final = (
+    "numbers told before an answer (count_tokens, message_start) may be off by as much; TOKEN_CALIBRATION corrects estimates, "
+    "TOKENIZER_JSON or TOKEN_COUNTING_MODEL makes counts exact, ENABLE_TOKEN_VALIDATION=false switches this check off"
+)
+
 
 class Reports:
     """The reports of one configuration. Each kind of target has one, made when it is first asked for."""
@@ -84,6 +90,6 @@ def check(record: Record, answer: AnswerContext, settings: Settings) -> None:
     if verdict is None or verdict.status == "ok":
         return
     found = f"estimated {verdict.estimated} input tokens, the upstream counted {verdict.actual} ({verdict.accuracy_percent:.1f} %)"
-    record.note(f"token validation {verdict.status}: {found}")
+    record.alarm("error" if verdict.status == "error" else "warning", f"token validation {verdict.status}: {found}; {_ADVICE}")
     if verdict.status == "error" and settings.token_validation_strict and not record.stream:
         raise BadRequest(f"the count of this request's tokens cannot be trusted: {found}", code="token_validation_failed")

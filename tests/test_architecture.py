@@ -44,6 +44,7 @@ LATE_IMPORTS = {
     "transports/config/files.py:_from_yaml": "YAML takes 25 ms, and who has no such file need not pay",
     "transports/config/writing.py:write_setting": "the same",
     "transports/anyio_server.py:_serve": "the simulator costs start-up time that only --demo should pay",
+    "transports/background.py:__init__": "trio takes 60 ms, and who runs on asyncio need not pay",
     "transports/vocabularies.py:download": "tiktoken is for those who ask for it",
     "transports/vocabularies.py:_of_tokenizer": "tokenizers is optional",
     "transports/anyio_server.py:_raise_descriptor_limit": "Windows has no module resource",
@@ -55,6 +56,7 @@ MOST_LINES = 500
 
 #: Modules that transports are built of, and what each is; everything else in transports stands alone.
 SHARED = {
+    "background": "work that nobody waits for",
     "config": "flags, environment and configuration files",
     "drive": "performs a flow's effects",
     "http1": "HTTP/1.1 framing towards clients",

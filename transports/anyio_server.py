@@ -150,9 +150,10 @@ def greeting(gateway: Gateway, warnings: Sequence[str], url: str) -> list[str]:
     settings = gateway.settings
     lines = [f"anthropic-proxy listens on {url}"]
     if settings.demo:
+        here = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # where every interface is listened on
         lines += [
             "  demonstration: answers come from an embedded simulated upstream; no key is needed and nothing leaves this machine",
-            f"  try: curl -s {url}/v1/messages -H 'content-type: application/json' -d '{_GREETING}'",
+            f"  try: curl -s {here}/v1/messages -H 'content-type: application/json' -d '{_GREETING}'",
         ]
     else:
         lines += [f"  upstream: {target}" for target in gateway.targets()]

@@ -2,9 +2,10 @@
 
 h11 does the parsing and the framing. What it tolerates and another parser might frame differently is refused here before h11
 sees it, because a gateway that disagrees with its neighbours about where a request ends can be made to smuggle one. Against
-h11 0.16: bare LF and bare CR, folded headers, control and non-ASCII bytes in headers, Content-Length beside Transfer-Encoding,
+h11 0.16: bare LF and bare CR, folded headers, control characters in headers, Content-Length beside Transfer-Encoding,
 repeated or listed Content-Length, Transfer-Encoding in HTTP/1.0, versions other than 1.0 and 1.1, blanks after a chunk size, chunk
-extensions and trailers (no client of an API sends the last two, and parsers differ over them).
+extensions and trailers (no client of an API sends the last two, and parsers differ over them). What a refusal says never holds a
+value: it may be a key.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import enum
 import http
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import h11
@@ -23,15 +25,23 @@ from core.errors import BadRequest, HeadersTooLarge, TooLarge
 MAX_HEADERS: Final = 200
 #: The longest chunk-size line: 16 hexadecimal digits (2^64) and CRLF.
 _MAX_SIZE_LINE: Final = 18
-#: What may stand in a header block besides its line ends.
+#: What may stand in a header line that leaves us.
 _PRINTABLE: Final = bytes(range(0x20, 0x7F)) + b"\t"
+#: What may stand in a header block besides its line ends. Bytes from 0x80 on are part of values (obs-text, RFC 9110 5.5): h11 refuses them
+#: in the request line and in names.
+_TEXT: Final = _PRINTABLE + bytes(range(0x80, 0x100))
 #: Every other byte becomes a question mark where a header leaves us.
 _MASK: Final = bytes(byte if byte in _PRINTABLE else ord("?") for byte in range(256))
 _LENGTH_VALUES: Final = re.compile(rb"\ncontent-length:([^\r]*)\r")
 #: 15 digits are a petabyte; more only serves to find parsers that overflow.
 _LENGTH: Final = re.compile(rb"[ \t]*[0-9]{1,15}[ \t]*")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-_REQUEST_LINE: Final = re.compile(rb"[!-~]{1,32} ([!-~]+) HTTP/[0-9.]+\r\n")
+_TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]"
+_REQUEST_LINE: Final = re.compile(_TOKEN + rb"{1,32} ([!-~]+) HTTP/[0-9]\.[0-9]\r\n")
+#: The absolute form of a request target (RFC 9112 3.2.2): whom it is for, and the rest.
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
+_NAME: Final = re.compile(rb"(" + _TOKEN + rb"+):")
+_STRAY: Final = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n|\Z)|(?<!\r)\n")
 _REASONS: Final = {status.value: status.phrase.encode("ascii") for status in http.HTTPStatus} | {529: b"Overloaded"}
 
 
@@ -156,12 +166,14 @@ class Connection:
         try:
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
-            raise BadRequest(f"malformed HTTP request: {error}", code="malformed_http") from None
+            raise BadRequest(f"malformed HTTP request: {_problem(block) or error}", code="malformed_http") from None
         if not isinstance(event, h11.Request):
             raise self._broken(block)
         self.method = event.method.decode("ascii")
-        self.target = event.target.decode("ascii")
         self.headers = tuple(event.headers)
+        self.target, authority = _origin_form(event.target.decode("ascii"))
+        if authority is not None:  # it counts, and Host does not
+            self.headers = ((b"host", authority), *(field for field in self.headers if field[0] != b"host"))
         self._chunked = b"\ntransfer-encoding" in lowered
         if event.http_version not in (b"1.0", b"1.1") or (self._chunked and event.http_version == b"1.0") or event.method == b"CONNECT":
             raise BadRequest("only HTTP/1.0 and HTTP/1.1 requests, and no tunnels, are served here", code="malformed_http")
@@ -231,7 +243,8 @@ class Connection:
 
     def _broken(self, block: bytes) -> BadRequest:
         self._guess_target(block)
-        return BadRequest("malformed or ambiguous HTTP request", code="malformed_http")
+        problem = _problem(block or bytes(self._buffer)) or "its length is ambiguous"
+        return BadRequest(f"malformed HTTP request: {problem}", code="malformed_http")
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the request body is larger than {self._max_body} bytes")
@@ -239,7 +252,7 @@ class Connection:
     def _guess_target(self, block: bytes = b"") -> None:
         """The target alone decides the dialect of a refusal; take it from the request line if that is sound."""
         if line := _REQUEST_LINE.match(block or bytes(self._buffer)):
-            self.target = line[1].decode("ascii")
+            self.target, _ = _origin_form(line[1].decode("ascii"))
 
     # The answer
 
@@ -274,6 +287,40 @@ class Connection:
         return True
 
 
+def _origin_form(target: str) -> tuple[str, bytes | None]:
+    """A request target as path and query, and whom it was for if it said so."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return target, None
+    rest = match[2]
+    return rest if rest.startswith("/") else f"/{rest}", match[1].encode("ascii")
+
+
 def _strays(block: bytes) -> int:
-    """Bytes that are neither printable nor part of a CRLF."""
-    return len(block.translate(None, _PRINTABLE)) - 2 * block.count(b"\r\n")
+    """Bytes that are neither text nor part of a CRLF."""
+    return len(block.translate(None, _TEXT)) - 2 * block.count(b"\r\n")
+
+
+def _problem(block: bytes) -> str:
+    """What is wrong with a header block, and where, as far as it shows in the shape of its lines; empty where it does not."""
+    if stray := _STRAY.search(block):
+        before = block[: stray.start()].split(b"\r\n")
+        found = {b"\r": "a bare CR", b"\n": "a bare LF"}.get(stray[0], f"control character 0x{stray[0][0]:02x}")
+        return f"found {found} in {_place(before)}"
+    first, *lines = block.split(b"\r\n")
+    if not _REQUEST_LINE.match(first + b"\r\n"):
+        return "expected METHOD target HTTP/1.1 in the request line"
+    for number, line in enumerate(lines):
+        if line.startswith((b" ", b"\t")):
+            return f"found a line break in {_place([first, *lines[:number]])}"
+        if line and not _NAME.match(line):
+            return f"expected a name, a colon and a value in {_place([first, *lines[: number + 1]])}"
+    return ""
+
+
+def _place(lines: Sequence[bytes]) -> str:
+    """The last of these lines, without its value."""
+    if len(lines) == 1:
+        return "the request line"
+    name = _NAME.match(lines[-1])
+    return f"header line {len(lines) - 1}" if name is None else f"header {name[1][:64].decode('ascii')}"

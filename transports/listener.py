@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import anyio
 import h11
@@ -38,6 +38,8 @@ _RECEIVE_BYTES: Final = 256 * 1024
 _EARLY_BYTES: Final = 64 * 1024
 #: The endpoints whose requests count; health, pages and metrics do not (product 1.2).
 _COUNTED: Final = "/v1/"
+#: How an exchange's alarms are logged.
+_LEVELS: Final = {"warning": logging.WARNING, "error": logging.ERROR}
 #: How long an answer that ends the connection waits for the client to stop sending. Closing at once would reset the connection and
 #: could take the answer with it.
 _LINGER_SECONDS: Final = 2.0
@@ -50,6 +52,7 @@ class Outcome(Protocol):
     endpoint: str  # the path's canonical form
     broken: bool  # the answer ended in an error: the connection must close
     notes: list[str]  # lines for the log
+    alarms: list[tuple[Literal["warning", "error"], str]]  # lines that the log shows as such
 
     def line(self) -> str:
         """One line for the access log."""
@@ -426,6 +429,8 @@ class ClientConnection:
             self._listener.totals.count(record.status, self._listener.clock() - self._began, time.time())
         for note in record.notes:
             logger.info("%s %s", self._id, note)
+        for level, text in record.alarms:
+            logger.log(_LEVELS[level], "%s %s", self._id, text)
         logger.info("%s %s", self._id, record.line())
 
     # The client of an exchange

@@ -19,7 +19,7 @@ from core import routing
 from core.gateway import Gateway
 from core.settings import Settings, SettingsError
 from core.settings.fields import fact_of
-from transports import selection
+from transports import config, selection
 from transports.config import Configuration
 from transports.logs import NAME
 
@@ -55,6 +55,9 @@ class Watch:
         """Those of ``paths`` that changed, appeared or vanished. Others are forgotten."""
         seen, self._prints = self._prints, {path: self._print(path) for path in paths}
         return [path for path, now in self._prints.items() if path not in seen or seen[path] != now]
+
+    def exists(self, path: Path) -> bool:
+        return self._print(path) is not None
 
     def _print(self, path: Path) -> Print:
         try:
@@ -145,7 +148,7 @@ class Live:
     async def _reload(self, *, asked: bool) -> None:
         before = self._configuration
         try:
-            configuration = await anyio.to_thread.run_sync(self._load)
+            configuration = await anyio.to_thread.run_sync(self._read)
             same = _server(configuration) == _server(before)
             while True:
                 base = self.gateway
@@ -162,6 +165,18 @@ class Live:
         self._configuration, self._selected = configuration, selected
         self._tell(before, configuration, asked=asked)  # first: the new log level may be a quieter one
         self._put(gateway)
+
+    def _read(self) -> Configuration:
+        """Everything anew. Raises ``SettingsError``, also for what a running server must not lose."""
+        before, exists = self._configuration, self._watch.exists
+        try:
+            after = self._load()
+        except SettingsError as error:
+            raise SettingsError([*config.gone(before.held, exists), *error.problems]) from None
+        lost = [*config.gone(before.held, exists), *config.emptied(before.held, after.held, exists)]
+        if problems := lost or config.opened(before.settings, after.settings, after.cleared):
+            raise SettingsError(problems)
+        return after
 
     def _tell(self, before: Configuration, configuration: Configuration, *, asked: bool) -> None:
         """Log what has changed, at the level that was."""

@@ -99,7 +99,9 @@ def _of_tokenizer(path: Path) -> Encoder:
     try:
         import tokenizers  # noqa: PLC0415 - an optional dependency
     except ImportError:
-        raise VocabularyError("TOKENIZER_JSON: needs the package `tokenizers`: pip install 'anthropic-proxy[tokenizer]'") from None
+        raise VocabularyError(
+            "TOKENIZER_JSON: needs the package `tokenizers`: pip install '.[tokenizer]' in a checkout of this project"
+        ) from None
     try:
         tokenizer = tokenizers.Tokenizer.from_str(path.read_text("utf-8"))
     except OSError as error:

@@ -7,6 +7,7 @@ embedders. Both speak to the upstreams through the same code.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -41,11 +42,14 @@ from core.effects import (
     Vitals,
 )
 from core.errors import UpstreamFailed
+from transports.background import Background
 from transports.drive import AsyncPerformers, Performers, run
 from transports.upstream import Call, Upstream
 
 #: Answer bytes that may wait for company before they are sent; the bound of product 13.1 on what a slow client makes us hold.
 PENDING_BYTES: Final = 64 * 1024
+#: Threads that may compute at once: tokenizers leave Python's lock, and one processor belongs to the event loop.
+THREADS: Final = max(1, (os.cpu_count() or 1) - 1)
 
 
 class Cache(Protocol):
@@ -129,6 +133,7 @@ class House:
     spawn: Callable[[Flow[Any]], None]
     inspect: Callable[[], Vitals]
     clock: Callable[[], float] = time.monotonic
+    threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(THREADS))  # for what is computed
 
 
 class Waiting:
@@ -270,8 +275,10 @@ class EventLoopWorld:
 
     async def compute(self, effect: Compute[Any]) -> object:
         await self._flush()
-        # A thread cannot be stopped; a client that leaves need not wait for it.
-        return await anyio.to_thread.run_sync(partial(effect.function, *effect.args), abandon_on_cancel=True)
+        # A thread cannot be stopped. A client that leaves need not wait for it, but its place stays taken until it ends: else clients
+        # who come and go could have any number of threads computing.
+        run = partial(anyio.to_thread.run_sync, partial(effect.function, *effect.args), limiter=self._house.threads)
+        return await Background(run).result()
 
     async def spawn(self, effect: Spawn) -> None:
         self._house.spawn(effect.flow)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.translate.pictures import is_picture
 from core.wire.codec import plain
 from core.wire.envelope import Envelope
 
@@ -23,7 +24,7 @@ def has_images(envelope: Envelope) -> bool:
 def has_attached_image(envelope: Envelope) -> bool:
     """Whether a picture is among the ``attachments`` that some editors put beside the messages."""
     attached = _member(envelope, "attachments")
-    return isinstance(attached, list) and any(_is_picture(one) for one in attached)
+    return isinstance(attached, list) and any(is_picture(one) for one in attached)
 
 
 def _member(envelope: Envelope, name: str) -> object:
@@ -43,11 +44,3 @@ def _holds_image(value: object) -> bool:
                 return True
             waiting.extend(inner for name, inner in one.items() if name not in _OPAQUE)
     return False
-
-
-def _is_picture(attachment: object) -> bool:
-    if isinstance(attachment, str):
-        return attachment.startswith("data:image/")
-    if not isinstance(attachment, dict):
-        return False
-    return any("image" in str(attachment.get(name, "")) for name in ("type", "media_type", "mime_type", "contentType"))

@@ -9,6 +9,7 @@ from typing import Final
 
 from core.dialects import Protocol
 from core.settings import Settings, SettingsError
+from core.settings.showing import shown_value
 from core.settings.upstreams import INTERNATIONAL, SERVER_ALIASES, Bases, Server
 
 #: Domains whose every host belongs to the service the built-in server of that name stands for.
@@ -84,13 +85,13 @@ def _selected(settings: Settings, by_base: Server | None) -> Server:
         return by_base
     server = server_named(settings.proxy_server, settings)
     if server is None:
-        raise SettingsError([unknown_server(settings)])
+        raise SettingsError([f"PROXY_SERVER: {unknown_server(settings)}"])
     return server
 
 
 def unknown_server(settings: Settings) -> str:
     """What is wrong with PROXY_SERVER."""
-    return f"PROXY_SERVER: found {settings.proxy_server[:100]!a}, expected one of {', '.join(settings.servers)}"
+    return f"found {shown_value(settings.proxy_server)}, expected one of {', '.join(settings.servers)}"
 
 
 def settled(settings: Settings) -> Settings:

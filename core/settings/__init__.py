@@ -50,15 +50,28 @@ class Settings(Whole):
         ``problems``: found while the sources were read. Raises ``SettingsError`` with every problem, or ``UnsafeSettings`` when starting
         would make an open relay of the owner's key; in a demonstration there is none.
         """
+        reading = cls.read(sources, problems, demo=demo)
+        reading.check()
+        return reading
+
+    @classmethod
+    def read(cls, sources: Sequence[Source], problems: Sequence[str] = (), *, demo: bool = False) -> Reading:
+        """The same, with the problems as a part of it: whatever is wrong has its default then."""
         found = gather(sources, problems)
-        if found.problems:
-            raise SettingsError(found.problems)
         settings = cls(**found.values, explicit=frozenset(found.places), demo=demo)
-        conflicts = [f"{found.places.get(name, name.upper())}: {problem}" for name, problem in settings.conflicts()]
-        if conflicts:
-            raise SettingsError(conflicts)
-        settings.check()
-        return Reading(settings, (*found.warnings, *settings.warnings()), found.origins)
+        unknown = frozenset(found.unknown)
+        conflicts = [f"{found.places.get(name, name.upper())}: {problem}" for name, problem in settings.conflicts(unknown)]
+        return Reading(
+            settings,
+            (*found.warnings, *settings.warnings()),
+            found.origins,
+            found.places,
+            {name: tuple(dict.fromkeys(fields)) for name, fields in found.said.items()},
+            frozenset(found.cleared),
+            unknown,
+            (*found.problems, *conflicts),
+            settings.open_relay(unknown),
+        )
 
     def check(self) -> None:
         """Raises ``UnsafeSettings`` for an upstream key that anyone on the network could spend."""
@@ -73,3 +86,21 @@ class Reading:
     settings: Settings
     warnings: tuple[str, ...]
     origins: Mapping[str, str]  # field -> name of the source; not there: the default
+    places: Mapping[str, str]  # field -> the source and the name it has there
+    said: Mapping[str, tuple[str, ...]]  # name of a source -> the fields it has a value for, right or wrong
+    cleared: frozenset[str]  # fields that a file sets to nothing
+    unknown: frozenset[str]  # fields whose real values are not known, as something is wrong with them
+    problems: tuple[str, ...]
+    unsafe: str | None  # why starting would make an open relay
+
+    def place(self, field: str, path: str = "") -> str:
+        """Where a setting stands; ``path``: of an entry in the file that has it."""
+        return f"{self.origins[field]}: {path}" if path else self.places.get(field, field.upper())
+
+    def check(self, more: Sequence[str] = ()) -> None:
+        """Raises ``SettingsError`` for problems and ``more`` of them, and ``UnsafeSettings`` where nothing else is wrong."""
+        unsafe = [] if self.unsafe is None else [self.unsafe]
+        if problems := [*self.problems, *more]:
+            raise SettingsError(problems + unsafe)
+        if unsafe:
+            raise UnsafeSettings(unsafe)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,6 +21,7 @@ from core.settings.kinds import (
     URL,
     Kind,
     Place,
+    Shapeless,
     Unusable,
     Wrong,
     from_value,
@@ -55,6 +58,12 @@ _REFUSED: Final = frozenset({
 _NAME: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 
 
+_SEPARATORS: Final = re.compile(r"[-_. /:]+")
+#: Letters of a word in which a slip can be told from another word, and how much two spellings of it have in common at least.
+_WORD_MIN: Final = 5
+_ALIKE: Final = 0.75
+
+
 def list_of(kind: Kind, word: str) -> Kind:
     """A list in a file, or one item alone where that is text."""
 
@@ -77,23 +86,29 @@ def _header_value(value: object, _place: Place) -> str:
     return value
 
 
+_HEADER_VALUE: Final = Kind("text", _header_value, _header_value)
+
+
 def _headers(value: object, place: Place) -> dict[str, str]:
-    kind = Kind("text", _header_value, _header_value)
-    given = mapping_of(kind, value, replace(place, secret=True), "expected an object of names and values")
+    if not isinstance(value, Mapping):
+        raise Shapeless("expected an object of names and values")
     before = len(place.problems)
     found: dict[str, str] = {}
-    for name, text in given.items():
-        lowered = name.lower()
+    for name, text in value.items():
+        if is_comment(name):
+            continue
+        lowered, where = str(name).lower(), replace(place.member(str(name)), secret=True)
         if not lowered or not _NAME.issuperset(lowered):
-            place.member(name).note("expected the name of a header")
+            where.note("expected the name of a header")
         elif lowered in _REFUSED:
-            place.member(name).note(
-                "expected no credential and nothing that belongs to the connection; for keys there are api_key and auth"
-            )
+            where.note("expected no credential and nothing that belongs to the connection; for keys there are api_key and auth")
         elif lowered in found:
-            place.member(name).note("found twice, expected each name once, in whatever case")
+            where.note("found twice, expected each name once, in whatever case")
         else:
-            found[lowered] = text
+            try:
+                found[lowered] = from_value(_HEADER_VALUE, text, where)
+            except Unusable:
+                continue
     if len(place.problems) > before:
         raise Unusable
     return found
@@ -153,7 +168,9 @@ def _provider(value: object, place: Place) -> Provider:
     found = read_object(_PROVIDER, value, place)
     base, protocol, both = found.pop("base_url", None), found.pop("protocol", None), found.pop("base_urls", None)
     if len(place.problems) == before:
-        if (base is None) == (both is None or both == Bases()):
+        if base is not None and both is not None:
+            place.member("base_urls").note("found base_urls and base_url, expected one of the two")
+        elif base is None and both in (None, Bases()):
             place.member("base_url").note("expected base_url, or base_urls with openai or anthropic or both")
         if both is not None and protocol is not None:
             place.member("protocol").note("expected only beside base_url: base_urls name their protocols")
@@ -170,6 +187,7 @@ def _provider(value: object, place: Place) -> Provider:
 def _providers(value: object, place: Place) -> tuple[Provider, ...]:
     before = len(place.problems)
     _note_repeated_models(value, place)
+    _note_misspelt_vision_models(value, place)
     found = items(Kind("a provider", _provider, _provider), value, place, "expected a list of providers")
     named = _named(found, place)
     if len(place.problems) > before:
@@ -179,11 +197,7 @@ def _providers(value: object, place: Place) -> tuple[Provider, ...]:
 
 def _note_repeated_models(providers: object, place: Place) -> None:
     """Looks at what was written, so that it is said beside other problems."""
-    models = [
-        (model, there)
-        for provider, where in _objects(providers, place)
-        for model, there in _objects(provider.get("models"), where.member("models"))
-    ]
+    models = _models(providers, place)
     seen: dict[object, Place] = {}
     for model, where in models:
         name = model.get("id")
@@ -193,6 +207,39 @@ def _note_repeated_models(providers: object, place: Place) -> None:
         name = model.get("group")
         if isinstance(name, str) and name in seen:
             where.member("group").wrong(name, f"which is the id of {seen[name].path}; expected a name of its own")
+
+
+def _note_misspelt_vision_models(providers: object, place: Place) -> None:
+    """Any name may be one the provider knows. One that is nearly an id here is meant to be that id."""
+    models = _models(providers, place)
+    ids = [name for model, _ in models if isinstance(name := model.get("id"), str)]
+    for model, where in models:
+        name = model.get("vision_model")
+        if isinstance(name, str) and name not in ids and (meant := next((one for one in ids if _misspells(name, one)), None)):
+            where.member("vision_model").wrong(name, f"expected the id of a model, or its name at the provider; did you mean {meant}?")
+
+
+def _misspells(name: str, known: str) -> bool:
+    """Whether two names are one but for case, separators, or a slip in one long word: ``glm-4.6`` and ``glm-4.6v`` are two."""
+    mine, others = (_SEPARATORS.split(one.lower()) for one in (name, known))
+    if "".join(mine) == "".join(others):
+        return True
+    different = [(one, other) for one, other in zip(mine, others, strict=False) if one != other]
+    if len(mine) != len(others) or len(different) != 1:
+        return False
+    ((one, other),) = different
+    words = one.isalpha() and other.isalpha() and min(len(one), len(other)) >= _WORD_MIN
+    grows = one.startswith(other) or other.startswith(one)  # flash and flashx are two
+    return words and not grows and difflib.SequenceMatcher(None, one, other).ratio() >= _ALIKE
+
+
+def _models(providers: object, place: Place) -> list[tuple[Mapping[str, object], Place]]:
+    """Every model that was written, with its place."""
+    return [
+        (model, there)
+        for provider, where in _objects(providers, place)
+        for model, there in _objects(provider.get("models"), where.member("models"))
+    ]
 
 
 def _objects(value: object, place: Place) -> Iterator[tuple[Mapping[str, object], Place]]:

@@ -16,32 +16,22 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from core.settings.showing import called, masked, shown_value, without_secrets
+
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
-#: Characters of a wrong value that are shown.
-_SHOWN_MAX: Final = 200
-_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
-#: Keys that stand where they should not: OpenAI's and its followers' sk-..., z.ai's 32 hex digits, a dot, 16 characters.
-_KEY: Final = re.compile(r"sk-[\w-]{4,}|[0-9a-fA-F]{32}\.\w{8,}")
 #: Values of a file that stand for others.
 _REFERENCES: Final = ("env:", "file:")
-#: What a native value is called, where it is not shown.
-_WORDS: Final[tuple[tuple[type, str], ...]] = (
-    (bool, "true or false"),
-    (str, "text"),
-    (int, "a number"),
-    (float, "a number"),
-    (Mapping, "an object"),
-    (list, "a list"),
-    (type(None), "nothing"),
-)
-
 #: Looks up what ``env:NAME`` and ``file:PATH`` stand for; raises ``LookupError`` with the reason when it cannot.
 Lookup: TypeAlias = Callable[[str], str]
 
 
 class Wrong(ValueError):
     """Not the value that was expected. The message says which would be."""
+
+
+class Shapeless(Wrong):
+    """Not even a value with parts, where one was expected. What is there instead is not shown: parts may be keys."""
 
 
 class Unusable(Exception):
@@ -59,8 +49,9 @@ class Place:
     lookup: Lookup | None = None  # None: values stand for themselves
 
     def member(self, name: str) -> Place:
-        shown = name if name.isidentifier() else _shown(name)
-        if not name.isidentifier() and self.path:
+        plain = name.isidentifier() and without_secrets(name) == name
+        shown = name if plain else shown_value(name)
+        if not plain and self.path:
             return replace(self, path=f"{self.path}[{shown}]")
         return replace(self, path=f"{self.path}.{shown}" if self.path else shown)
 
@@ -71,7 +62,7 @@ class Place:
         self.problems.append(": ".join(part for part in (self.source, self.path, problem) if part))
 
     def wrong(self, value: object, expected: str) -> None:
-        self.note(f"found {_masked(value) if self.secret else shown_value(value)}, {expected}")
+        self.note(f"found {masked(value) if self.secret else shown_value(value)}, {expected}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +94,12 @@ def from_value(kind: Kind, value: object, place: Place) -> Any:
         return from_text(kind, text, place)
     try:
         return kind.of_value(value, place)
+    except Shapeless as error:
+        place.note(f"found {called(value)}, {error}")
+        raise Unusable from None
     except Wrong as error:
         place.wrong(value, str(error))
         raise Unusable from None
-
-
-def shown_value(value: object) -> str:
-    """A wrong value as a message may show it: bounded, on one line, without passwords and keys."""
-    if isinstance(value, str):
-        return _shown(value)
-    if isinstance(value, bool | int | float):
-        return str(value).lower()[:_SHOWN_MAX]
-    return _called(value)
-
-
-def _shown(text: str) -> str:
-    return ascii(_KEY.sub("...", _USER_IN_URL.sub("//...@", text))[:_SHOWN_MAX])
-
-
-def _called(value: object) -> str:
-    return next((word for kind, word in _WORDS if isinstance(value, kind)), f"a {type(value).__name__}")
-
-
-def _masked(value: object) -> str:
-    return f"a secret of {len(value)} characters" if isinstance(value, str) else f"{_called(value)} in place of a secret"
 
 
 # ------------------------------------------------------------------------------------------------------------ simple
@@ -154,6 +127,14 @@ def _token(value: str) -> str:
     if not (value and value.isascii() and value.isprintable() and " " not in value):
         raise Wrong("expected visible ASCII characters without spaces")
     return value
+
+
+def _host(value: str) -> str:
+    """An address to listen on; brackets around it belong to URLs."""
+    name = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if not name or not name.isprintable() or set(" []/") & set(name):
+        raise Wrong("expected a name or an address, such as 127.0.0.1 or ::1")
+    return name
 
 
 def _word(value: str) -> str:
@@ -201,6 +182,7 @@ def _template(value: str) -> str:
 PLACEHOLDERS: Final = ("descriptions", "description", "threshold")
 
 TEXT: Final = _scalar("text", _text)
+HOST: Final = _scalar("a name or an address", _host)
 TOKEN: Final = _scalar("text without spaces", _token)
 WORD: Final = _scalar("a name", _word)
 PATH: Final = _scalar("a path", _text)
@@ -250,12 +232,13 @@ def _plain(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def one_of(*options: str) -> Kind:
-    """One of a few words, in any case."""
+def one_of(*options: str, also: Mapping[str, str] | None = None) -> Kind:
+    """One of a few words, in any case. ``also``: other words for some, in lower case."""
     word = f"one of {', '.join(options)}"
+    meant = {option.lower(): option for option in options} | dict(also or {})
 
     def parse(value: str) -> str:
-        found = next((option for option in options if option.lower() == value.lower()), None)
+        found = meant.get(value.lower())
         if found is None:
             raise Wrong(f"expected {word}")
         return found
@@ -304,7 +287,7 @@ def listed(word: str, check: Callable[[str], str]) -> Kind:
 def items(kind: Kind, value: object, place: Place, expected: str) -> list[Any]:
     """Every item of a list as ``kind``. Raises ``Wrong`` where there is no list, ``Unusable`` when an item is wrong."""
     if not isinstance(value, list):
-        raise Wrong(expected)
+        raise Shapeless(expected)
     found, before = [], len(place.problems)
     for index, one in enumerate(value):
         try:
@@ -395,7 +378,7 @@ EXPRESSIONS: Final = Kind("a regular expression, or a JSON list of them", _expre
 def mapping_of(kind: Kind, value: object, place: Place, expected: str) -> dict[str, Any]:
     """Every member of an object as ``kind``, comments left out. Raises as ``items`` does."""
     if not isinstance(value, Mapping):
-        raise Wrong(expected)
+        raise Shapeless(expected)
     found, before = {}, len(place.problems)
     for name, one in value.items():
         if is_comment(name):

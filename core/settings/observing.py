@@ -25,7 +25,7 @@ _statistics = partial(setting, "Statistics", feature=STATISTICS)
 class Observing(Editing):
     """Sizes are in the unit of their name; 0 switches a bounded thing off."""
 
-    log_level: str = _level(one_of(*LOG_LEVELS), "INFO", "how much is logged")
+    log_level: str = _level(one_of(*LOG_LEVELS, also={"warn": "WARNING"}), "INFO", "how much is logged")
     debug: bool = _level(SWITCH, False, "the same as LOG_LEVEL=DEBUG")
     enable_structured_logging: bool = _logs(SWITCH, True, "JSON where nobody is watching")
     log_format: str = _logs(one_of("auto", "json", "human"), "auto", "form of a line; auto: human on a terminal")

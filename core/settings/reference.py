@@ -25,9 +25,12 @@ The first of these that sets a setting wins:
 1. a command-line flag;
 2. the environment;
 3. `.env` in the working directory;
-4. the file that `--config` or `CONFIG_PATH` names, JSON or YAML; without one `./config.json`, if it has a list of `providers`;
+4. the file that `--config` or `CONFIG_PATH` names, JSON or YAML; without one `./config.json`, if it is for this proxy;
 5. `config.yaml`, and `servers.yaml` for GLM servers, in `PROXY_CONFIG_DIR` (`~/.anthropic-proxy`);
 6. the default.
+
+`./config.json` is for this proxy when one of its keys is `providers` (or nearly so) or a setting. An object of other keys is another
+program's: it is left alone, and a warning says so. What is no JSON at all is a mistake.
 
 Everything is checked as a whole, also what another source overrides. If anything is wrong the proxy does not start (exit code 3, or 4 where
 anyone could spend your keys), and says all of it at once: the file or `environment`, the place in it, what was found and what is expected.
@@ -35,7 +38,7 @@ anyone could spend your keys), and says all of it at once: the file or `environm
 In files a setting has its name in lower case (`log_level: DEBUG`), and values are JSON's and YAML's own. An unknown key is a mistake; a
 key that begins with `_` or `$` is a remark; nothing and empty text mean "not set". In the environment and in `.env` an empty value means
 "not set", names of others are left alone (in `.env` they are mentioned), and structures are JSON. `.env` knows `export`, quotes and `#`;
-a value is one line, and `$NAME` in it means nothing.
+a value is one line, and `$NAME` in it stays as it is, which draws a warning.
 
 * true or false: also 1/0, yes/no, on/off, in any case.
 * Secrets: `NAME_FILE=/path` reads the value of `NAME` from a file, which is what container platforms give.
@@ -43,6 +46,14 @@ a value is one line, and `$NAME` in it means nothing.
   stands in).
 * Aliases in lower case are keys of files only. Where a name and its alias are both set in one place and differ, the name counts, and a
   warning says so.
+
+A running server reads `.env`, `config.json`, `config.yaml` and `servers.yaml` again when they change, and at SIGHUP. If anything is wrong
+nothing changes, and the log says what. A file that has set something stays a part of the configuration until the next start: when it has
+gone, is empty, or is `config.json` without `providers`, that is a mistake too, because editors delete, empty and rewrite files, and half a
+file must not open the door. To go on without such a file, restart. For the same reason a reload does not take `PROXY_API_KEY` away while
+there is a key to spend, unless a file sets it to nothing (`PROXY_API_KEY=`, `ak: ""`). Files that never set anything may come and go.
+
+No message shows a key: values of secrets are masked, and so is whatever looks like a key, and the credentials and query of an address.
 
 A file that holds keys should be readable by you alone (`chmod 600`); a warning says when it is not.
 

@@ -11,6 +11,7 @@ from core.dialects import DIALECTS
 from core.settings.fields import COMMANDS, DASHBOARD, METRICS, WORKERS, setting
 from core.settings.kinds import (
     COUNT,
+    HOST,
     JSON_NAMES,
     NAMES,
     NETWORKS,
@@ -44,7 +45,7 @@ _timeout = partial(setting, "Timeouts and connections")
 class Serving:
     """Times are seconds, 0 meaning no limit; sizes are in the unit of their name."""
 
-    host: str = _server(TEXT, "127.0.0.1", "address to listen on", "PROXY_HOST", why="a proxy holds keys")
+    host: str = _server(HOST, "127.0.0.1", "address to listen on", "PROXY_HOST", why="a proxy holds keys")
     port: int = _server(
         number(0, 65_535, int), 5000, "port to listen on; 0 takes a free one and prints it", "PROXY_PORT", why="8888 with providers only"
     )
@@ -53,7 +54,7 @@ class Serving:
     uvloop: str = _server(
         one_of("auto", "on", "off"), "auto", "asyncio's faster loop; auto: where it is installed", why="15 to 20 % less CPU on streams"
     )
-    config_path: str | None = _server(PATH, None, "a configuration file, JSON or YAML", why="./config.json if it has providers", file=False)
+    config_path: str | None = _server(PATH, None, "a configuration file, JSON or YAML", why="./config.json if it is ours", file=False)
     proxy_config_dir: str = _server(PATH, "~/.anthropic-proxy", "home of config.yaml and servers.yaml", file=False)
     proxy_server: str = _server(TEXT, "international", "the GLM server requests go to", "current_server")
     drain_timeout: float = _server(

@@ -6,6 +6,7 @@ mistake that sleeps in a file wakes when a variable goes.
 
 from __future__ import annotations
 
+import difflib
 import enum
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from core.settings.entries import COMMANDS, GLM_MODELS, PROVIDERS, read_servers
 from core.settings.fields import Fact
 from core.settings.kinds import Kind, Lookup, Place, Unusable, from_text, from_value, is_comment
 from core.settings.observing import Observing
+from core.settings.showing import without_secrets
 from core.settings.structures import nearest, note_unknown
 from core.settings.upstreams import SERVER_ALIASES
 
@@ -38,6 +40,11 @@ _OF_GLM: Final = frozenset({"server_api_key", "upstream_base", "openai_upstream_
 _PROVIDER_ONLY_PORT: Final = 8888
 #: Unknown names of an .env file that are listed.
 _UNKNOWN_MAX: Final = 10
+#: The same of a file that is not ours, and characters of a name.
+_STRANGE_MAX: Final = 3
+_NAME_MAX: Final = 100
+#: How much a key has in common with ``providers`` to be meant for it: ``profiles`` is another word.
+_ALIKE: Final = 0.8
 
 
 #: What a setting may be called, its proper name first, and whether that is for the path of a file.
@@ -61,6 +68,7 @@ class Source:
     form: Form
     values: Mapping[str, object] = field(repr=False)
     lookup: Lookup | None = None
+    broken: bool = False  # it says more than ``values``, which cannot be read
 
     @property
     def textual(self) -> bool:
@@ -79,6 +87,18 @@ class Gathered:
     origins: dict[str, str] = field(default_factory=dict)  # "environment"
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    said: dict[str, list[str]] = field(default_factory=dict)  # name of a source -> all that it sets
+    cleared: set[str] = field(default_factory=set)  # set to nothing in a file
+    unknown: set[str] = field(default_factory=set)  # meant to have another value than they have
+
+    def say(self, name: str, source: Source) -> None:
+        """``source`` has something for it, be it right or wrong."""
+        self.said.setdefault(source.name, []).append(name)
+
+    def miss(self, name: str) -> None:
+        """What was said of it cannot be used; that matters where nothing above it is said."""
+        if name not in self.values:
+            self.unknown.add(name)
 
     def take(self, name: str, value: Any, source: Source, path: str) -> None:
         """The first one counts."""
@@ -99,18 +119,10 @@ def gather(sources: Sequence[Source], problems: Sequence[str] = ()) -> Gathered:
     found = Gathered(problems=list(problems))
     ignored: list[str] = []
     for source in sources:
-        if source.form is Form.SERVERS:
-            if any(not is_comment(name) for name in source.values):
-                found.take("servers", read_servers(source.values, source.place("", found.problems)), source, "servers")
-            continue
-        for name, fact, spellings in _spelled(textual=source.textual):
-            if any(spelling in source.values for spelling, _ in spellings):
-                _read_setting(name, fact, spellings, source, found)
-        if source.form is Form.FILE:
-            for name, kind in ENTRIES.items():
-                _read_entry(name, kind, source, found)
-        ignored += [name for name in source.values if name.upper() in IGNORED and name not in ignored]
-        _note_unknown(source, found)
+        _read_source(source, found, ignored)
+        if source.broken:
+            for name in _fields(source):
+                found.miss(name)
     if ignored:
         found.warnings.append(f"not needed any more, and ignored: {', '.join(ignored)}")
     _resolve(sources, found)
@@ -118,6 +130,28 @@ def gather(sources: Sequence[Source], problems: Sequence[str] = ()) -> Gathered:
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
+
+
+def _read_source(source: Source, found: Gathered, ignored: list[str]) -> None:
+    if source.form is Form.SERVERS:
+        _read_servers(source, found)
+        return
+    for name, fact, spellings in _spelled(textual=source.textual):
+        if any(spelling in source.values for spelling, _ in spellings):
+            _read_setting(name, fact, spellings, source, found)
+    if source.form is Form.FILE:
+        for name, kind in ENTRIES.items():
+            _read_entry(name, kind, source, found)
+    ignored += [name for name in source.values if name.upper() in IGNORED and name not in ignored]
+    _note_unknown(source, found)
+
+
+def _fields(source: Source) -> list[str]:
+    """Everything a source may set."""
+    if source.form is Form.SERVERS:
+        return ["servers"]
+    settings = [name for name, _, _ in _spelled(textual=source.textual)]
+    return settings if source.textual else [*settings, *ENTRIES]
 
 
 @functools.cache
@@ -141,21 +175,39 @@ def _names(*, textual: bool) -> list[str]:
 
 def _read_setting(name: str, fact: Fact, spellings: Spellings, source: Source, found: Gathered) -> None:
     """Takes the value of one setting, under whichever of its names."""
+    filled = [(spelling, in_a_file) for spelling, in_a_file in spellings if not _is_nothing(source.values.get(spelling))]
+    if not filled:
+        if source.form is not Form.VARIABLES:
+            found.cleared.add(name)
+        return
+    found.say(name, source)
     read: list[tuple[str, Any]] = []
-    for spelling, in_a_file in spellings:
-        raw = source.values.get(spelling)
-        if raw is None or (isinstance(raw, str) and not raw.strip()):
-            continue
+    for spelling, in_a_file in filled:
         place = source.place(spelling, found.problems, secret=fact.secret)
         try:
-            read.append((spelling, _value(fact.kind, raw, place, source, in_a_file=in_a_file)))
+            read.append((spelling, _value(fact.kind, source.values[spelling], place, source, in_a_file=in_a_file)))
         except Unusable:
-            continue
+            found.miss(name)
     if read:
         (spelling, value), others = read[0], read[1:]
         found.take(name, value, source, spelling)
         if different := [other for other, its in others if its != value]:
             found.warnings.append(f"{source.name}: {spelling} and {' and '.join(different)} differ, and {spelling} counts")
+
+
+def _is_nothing(raw: object) -> bool:
+    return raw is None or (isinstance(raw, str) and not raw.strip())
+
+
+def _read_servers(source: Source, found: Gathered) -> None:
+    if all(is_comment(name) for name in source.values):
+        return
+    found.say("servers", source)
+    before = len(found.problems)
+    servers = read_servers(source.values, source.place("", found.problems))
+    if len(found.problems) > before:
+        found.miss("servers")
+    found.take("servers", servers, source, "servers")
 
 
 def _value(kind: Kind, raw: object, place: Place, source: Source, *, in_a_file: bool) -> Any:
@@ -181,10 +233,11 @@ def _content(path: object, place: Place, source: Source) -> str:
 def _read_entry(name: str, kind: Kind, source: Source, found: Gathered) -> None:
     raw = source.values.get(name)
     if raw is not None:
+        found.say(name, source)
         try:
             found.take(name, from_value(kind, raw, source.place(name, found.problems)), source, name)
         except Unusable:
-            return
+            found.miss(name)
 
 
 def _note_unknown(source: Source, found: Gathered) -> None:
@@ -203,9 +256,37 @@ def _note_unknown(source: Source, found: Gathered) -> None:
                 note_unknown(name, names, source.place("", found.problems))
     elif unknown:
         hints = {name: nearest(name, names) for name in unknown[:_UNKNOWN_MAX]}
-        listed = [f"{name[:100]} ({hint})" if hint else name[:100] for name, hint in hints.items()]
+        listed = [f"{_shown(name)} ({hint})" if hint else _shown(name) for name, hint in hints.items()]
         more = f" and {len(unknown) - _UNKNOWN_MAX} more" if len(unknown) > _UNKNOWN_MAX else ""
         found.warnings.append(f"{source.name}: unknown names, left alone: {', '.join(listed)}{more}")
+
+
+def _shown(name: str) -> str:
+    """A name nobody knows, which may be the beginning of something else."""
+    return without_secrets(name)[:_NAME_MAX]
+
+
+# --------------------------------------------------------------------------------------------------- whose file it is
+
+
+def stranger(values: Mapping[str, object]) -> str | None:
+    """Why a file of a usual name is somebody else's: none of its keys is known here. None for one of ours."""
+    known = {name for name in _names(textual=False) if name not in ENTRIES} | {"providers"}
+    if any(name.lower() in known or difflib.get_close_matches(name.lower(), ["providers"], 1, _ALIKE) for name in values):
+        return None
+    names = [name for name in values if not is_comment(name)]
+    hints = {name: nearest(name, known) for name in names[:_STRANGE_MAX]}
+    found = ", ".join(f"{_shown(name)!a} ({hint})" if hint else f"{_shown(name)!a}" for name, hint in hints.items()) or "nothing"
+    return f"found {found}{', ...' if len(names) > _STRANGE_MAX else ''}, and neither providers nor any setting"
+
+
+def spellings_in_files(name: str) -> tuple[str, ...]:
+    """Every key a file may have for the setting that ``name`` is a key for."""
+    for _, _, spellings in _spelled(textual=False):
+        keys = tuple(spelling for spelling, _ in spellings)
+        if name in keys:
+            return keys
+    return (name,)
 
 
 # --------------------------------------------------------------------------------------------------------- resolving

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from core.settings.kinds import TEXT, Kind, Place, Unusable, Wrong, from_value, in_json, is_comment, mapping_of, number
+from core.settings.kinds import TEXT, Kind, Place, Shapeless, Unusable, from_value, in_json, is_comment, mapping_of, number
 from core.settings.upstreams import Limits, Price
 
 #: Characters of an unknown name that are shown.
@@ -26,10 +26,10 @@ class Member:
 def read_object(members: Mapping[str, Member], value: object, place: Place) -> dict[str, Any]:
     """The members that are there, by name: None for one that is wrong. Nothing and empty text count as not there.
 
-    Unknown keys, missing ones and wrong values are noted. Raises ``Wrong`` when ``value`` is no object.
+    Unknown keys, missing ones and wrong values are noted. Raises ``Shapeless`` when ``value`` is no object.
     """
     if not isinstance(value, Mapping):
-        raise Wrong("expected an object")
+        raise Shapeless("expected an object")
     found = {}
     for name, one in value.items():
         if is_comment(name):

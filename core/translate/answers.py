@@ -32,6 +32,7 @@ def whole_completion(body: bytes) -> chat.Completion:
     if answer.says_error() or answer.object == "error":
         raise faults.understand(200, body)
     if not answer.choices:
+        _refuse_error(body)
         raise UpstreamGarbled("the upstream's answer has no choices")
     _refuse_broken(answer.choices[0].finish_reason)
     return answer
@@ -43,9 +44,15 @@ def whole_message(body: bytes) -> messages.Answer:
     if answer.type == "error" or given(answer.error):
         raise faults.understand(200, body)
     if answer.content is None:
+        _refuse_error(body)
         raise UpstreamGarbled("the upstream's answer has no content")
     _refuse_broken(answer.stop_reason)
     return answer
+
+
+def _refuse_error(body: bytes) -> None:
+    if faults.is_flat_error(body):
+        raise faults.understand(200, body)
 
 
 def _decoded(kind: type[T], body: bytes) -> T:

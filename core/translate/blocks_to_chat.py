@@ -31,7 +31,7 @@ class Blocks:
         match block:
             case messages.Text():
                 return [self.text(block, path)]
-            case messages.Image():
+            case messages.Image() | messages.ImageUrlPart() | messages.InputImage():
                 return [self.marked(image_to_part(block, path, self.dialect, self.losses), block.cache_control)]
             case messages.Document():
                 return self._document(block, path)

@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from msgspec import Raw, Struct
 
@@ -21,6 +21,7 @@ from core.dialects import CacheMarks, Dialect
 from core.translate.images import file_to_document, part_to_image
 from core.translate.loss import Losses, refuse
 from core.translate.naming import ToolNames, shortened
+from core.translate.pictures import part_of
 from core.translate.thinking import reasoning_to_messages
 from core.translate.tools import WRAPPED
 from core.wire import chat, messages
@@ -114,11 +115,12 @@ class Conversation:
             last = self._turns[-1].blocks[-1]
             assert isinstance(last, messages.Text)  # an answer that ends in a call is followed by its result
             last.text = last.text.rstrip()  # 400 "final assistant content cannot end with trailing whitespace"
-        turns = [messages.Turn(turn.role, _collapsed([*turn.thoughts, *turn.blocks])) for turn in self._turns]
+        # Always as blocks: a turn of one text may grow with the next request, and its beginning must not change then.
+        turns = [messages.Turn(turn.role, [*turn.thoughts, *turn.blocks]) for turn in self._turns]
         if not turns and self._spoke:
             raise refuse("messages", "nothing is left to send: no message but those of the system says anything")
         if not turns or turns[0].role == "assistant":
-            turns.insert(0, messages.Turn("user", NEUTRAL_TURN))
+            turns.insert(0, messages.Turn("user", [messages.Text(NEUTRAL_TURN)]))
             self.losses.drop(
                 "messages", "first user turn", "Messages begins with the user, who has not spoken here; a neutral turn was put there"
             )
@@ -127,8 +129,8 @@ class Conversation:
     # ------------------------------------------------------------------ turns
 
     def add_turns(self, turns: list[chat.Turn]) -> None:
-        self._spoke = any(turn.role not in ("system", "developer") for turn in turns)
         """Add the messages of a request. Raises ``BadRequest`` for what cannot be left out without changing what is said."""
+        self._spoke = any(turn.role not in ("system", "developer") for turn in turns)
         for index, turn in enumerate(turns):
             path = f"messages[{index}]"
             match turn.role:
@@ -138,8 +140,7 @@ class Conversation:
                 case "tool" | "function":
                     self._add_result(turn, path)
                 case "user":
-                    self._close_calls()
-                    self._append("user", self._marked(turn, self._said(turn, path)))
+                    self._add_user(turn, path)
                 case "system" | "developer":
                     self._add_system(turn, path)
                 case unknown:
@@ -149,6 +150,17 @@ class Conversation:
                 for name, member in zip(_ASSISTANTS, members, strict=True):
                     if member:
                         self.losses.drop(f"{path}.{name}", name, f'it means nothing in a message of role "{turn.role}"')
+
+    def _add_user(self, turn: chat.Turn, path: str) -> None:
+        """What the user says, after the results among it: some clients put them where Messages has them."""
+        parts = turn.content if isinstance(turn.content, list) else ()
+        for index, part in enumerate(parts):
+            if isinstance(part, chat.ToolResultPart):
+                content = cast("chat.Content", part.content)
+                result = chat.Turn("tool", content, tool_call_id=part.tool_use_id, cache_control=part.cache_control)
+                self._add_result(result, f"{path}.content[{index}]", failed=bool(part.is_error))
+        self._close_calls()
+        self._append("user", self._marked(turn, self._said(turn, path, results=False)))
 
     def _append(self, role: str, blocks: list[messages.Block], thoughts: Sequence[messages.Block] = ()) -> None:
         """Add blocks to the conversation; neighbours of one role are one turn. A system turn may only be last or before an assistant's."""
@@ -184,17 +196,32 @@ class Conversation:
     # ------------------------------------------------------------------ content
 
     def _said(
-        self, turn: chat.Turn, path: str, text_only: str | None = None, thoughts: list[messages.Thinking] | None = None
+        self,
+        turn: chat.Turn,
+        path: str,
+        text_only: str | None = None,
+        thoughts: list[messages.Thinking] | None = None,
+        *,
+        results: bool = True,
     ) -> list[messages.Block]:
         """The content of a turn; its name, which Messages has no place for, is lost."""
         if turn.name:
             self.losses.drop(f"{path}.name", "name", "Messages has no names of speakers")
-        return self._blocks(turn.content, f"{path}.content", text_only, thoughts)
+        return self._blocks(turn.content, f"{path}.content", text_only, thoughts, results=results)
 
     def _blocks(
-        self, content: chat.Content, path: str, text_only: str | None = None, thoughts: list[messages.Thinking] | None = None
+        self,
+        content: chat.Content,
+        path: str,
+        text_only: str | None = None,
+        thoughts: list[messages.Thinking] | None = None,
+        *,
+        results: bool = True,
     ) -> list[messages.Block]:
-        """Content as blocks, without blank texts. Thinking goes to ``thoughts``; where that is None, it may not be."""
+        """Content as blocks, without blank texts. Thinking goes to ``thoughts``; where that is None, it may not be.
+
+        Of a result among the parts, what is in it; nothing where ``results`` is False.
+        """
         if isinstance(content, str):
             return [messages.Text(content)] if content and not content.isspace() else []
         blocks: list[messages.Block] = []
@@ -205,6 +232,10 @@ class Conversation:
                     raise refuse(place, "only assistant messages hold thinking")
                 thoughts.append(_thinking(part))
                 continue
+            if isinstance(part, chat.ToolResultPart):
+                if results:
+                    blocks += self._blocks(cast("chat.Content", part.content), f"{place}.content", text_only, thoughts)
+                continue
             block = self._block(part, place)
             if not isinstance(block, messages.Text):
                 if text_only is not None:
@@ -214,12 +245,14 @@ class Conversation:
                 blocks.append(block)
         return blocks
 
-    def _block(self, part: chat.Part, path: str) -> messages.Text | messages.Image | messages.Document:
+    def _block(self, part: chat.PlainPart, path: str) -> messages.Text | messages.Image | messages.Document:
         match part:
             case chat.TextPart():
                 return messages.Text(part.text, self._mark_of(part))
             case chat.ImagePart():
-                return self._image(part, path)
+                return self._image(part, f"{path}.image_url")
+            case messages.InputImage() | chat.AnyImagePart():
+                return self._image(part_of(part, path), path)
             case chat.FilePart():
                 document = file_to_document(part, path)
                 document.cache_control = self._mark_of(part)
@@ -231,11 +264,12 @@ class Conversation:
         raise refuse(path, "this upstream cannot hear audio")
 
     def _image(self, part: chat.ImagePart, path: str) -> messages.Image | messages.Document:
-        image = part_to_image(part, path)
+        """``path``: of what holds its URL."""
+        image = part_to_image(part, f"{path}.url")
         if image.source.url is not None and not self.dialect.image_urls:
-            raise refuse(f"{path}.image_url.url", f"this upstream ({self.dialect.name}) fetches no images; expected a data: URI")
+            raise refuse(f"{path}.url", f"this upstream ({self.dialect.name}) fetches no images; expected a data: URI")
         if isinstance(part.image_url, chat.ImageUrl) and part.image_url.detail not in (None, "auto"):
-            self.losses.drop(f"{path}.image_url.detail", "detail", "Messages has one way to look at an image")
+            self.losses.drop(f"{path}.detail", "detail", "Messages has one way to look at an image")
         image.cache_control = self._mark_of(part)
         return image
 
@@ -318,11 +352,11 @@ class Conversation:
 
     # ------------------------------------------------------------------ tool results
 
-    def _add_result(self, turn: chat.Turn, path: str) -> None:
+    def _add_result(self, turn: chat.Turn, path: str, *, failed: bool = False) -> None:
         content = self._blocks(turn.content, f"{path}.content")
         call = self._answered(turn)
         if call is not None:
-            self._answer(call, content, turn)
+            self._answer(call, content, turn, failed=failed)
             return
         self.losses.drop(path, "tool message without call", "no call of that id stands before it; its text went to the user's turn")
         stray: list[messages.Block] = [messages.Text(STRAY_RESULT), *content]
@@ -339,7 +373,7 @@ class Conversation:
             return None
         return calls.waiting() or (calls.all[-1] if name else None)
 
-    def _answer(self, call: _Call, content: list[messages.Block], turn: chat.Turn) -> None:
+    def _answer(self, call: _Call, content: list[messages.Block], turn: chat.Turn, *, failed: bool) -> None:
         """Write a result; a second one for the same call is joined to the first. Breakpoints inside it become one at its end."""
         mark = None if turn.cache_control is None else self._mark(turn.cache_control)
         parts: list[messages.ResultPart] = []
@@ -353,7 +387,8 @@ class Conversation:
             parts.append(block)
         only = parts[0] if len(parts) == 1 else None
         plain = only.text if isinstance(only, messages.Text) else parts or ""
-        call.result = messages.ToolResult(call.there, plain, cache_control=mark)
+        # Messages refuses an error that says nothing.
+        call.result = messages.ToolResult(call.there, plain, is_error=(failed and bool(plain)) or None, cache_control=mark)
 
     def _close_calls(self) -> None:
         """Write the results of the last assistant turn's calls, in the order of the calls, one for each; then what stood between."""
@@ -401,10 +436,3 @@ def _instructions(blocks: list[messages.Block]) -> messages.Text:
 def _thinking(part: chat.ThinkingPart) -> messages.Thinking:
     text = part.thinking if isinstance(part.thinking, str) else "".join(one.text for one in part.thinking)
     return messages.Thinking(text, part.signature or "")
-
-
-def _collapsed(blocks: list[messages.Block]) -> str | list[messages.Block]:
-    """A turn of one plain text as a string, as clients write it."""
-    if len(blocks) == 1 and isinstance(only := blocks[0], messages.Text) and only.cache_control is None:
-        return only.text
-    return blocks

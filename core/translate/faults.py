@@ -49,6 +49,8 @@ _IMPLIED: Final = {
 _ZAI_STATUS: Final = {"1302": 429, "1305": 429, "1210": 400, "1214": 400}
 #: The same, only where the status says nothing: the balance is used up, there is no such model, the prompt is too long.
 _ZAI_IMPLIED: Final = {"1113": 402, "1211": 404, "1261": 400}
+#: Codes that are none of an error, in lower case.
+_GOOD: Final = ("0", "200", "ok", "success")
 #: Codes of an account without money, whatever the status.
 _NO_MONEY: Final = ("insufficient_quota", "1113")
 
@@ -61,6 +63,13 @@ _OVERFLOW: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _Z_AI_OVERFLOW: Final = "1261"
+#: The same without a doubt, also where the status says that the upstream is at fault: some vLLM and some relays answer 500.
+_SURE_OVERFLOW: Final = re.compile(
+    r"context_length_exceeded|model_context_window_exceeded|exceed_context_size|prompt is too long: \d|exceed context limit: |"
+    r"maximum context length (?:is|of) [\d,]+ tokens|"
+    r"(?:exceed\w*|longer than|larger than) (?:\S+ ){0,3}context (?:size|window|length|limit)",
+    re.IGNORECASE,
+)
 #: Statuses with which an overflow is said.
 _OVERFLOW_STATUSES: Final = (400, 413, 422)
 _COUNT: Final = r"\d{1,3}(?:,\d{3})+|\d{3,}"
@@ -93,14 +102,32 @@ def understand(status: int, body: bytes) -> UpstreamSaid:
     fields = _fields(parsed)
     code, kind, param = _word(fields.get("code")), _word(fields.get("type")), fields.get("param")
     message = clean(_message_of(fields) if parsed is not None else _page_text(body))
-    overflow = code == _Z_AI_OVERFLOW or is_overflow(f"{message} {kind} {code}")
+    words = f"{message} {kind} {code}"
+    overflow = code == _Z_AI_OVERFLOW or is_overflow(words)
     status = _status(status, code, kind, overflow=overflow)
+    if status >= 500 and (code == _Z_AI_OVERFLOW or _SURE_OVERFLOW.search(words)):
+        status = 400  # asking again, or asking another, mends nothing
     message = message or f"the upstream answered with status {status}"
     error = UpstreamSaid(message, status=status, kind="billing_error" if code in _NO_MONEY else types_of(status)[0], code=code, body=body)
     error.param = param if isinstance(param, str) else None
     if overflow and status in _OVERFLOW_STATUSES:
         error.code, error.has_code = "context_length_exceeded", True
     return error
+
+
+def is_flat_error(body: bytes) -> bool:
+    """Whether a body that is no answer is an error all the same, one without ``error``: z.ai's ``{"code", "msg", "success"}``.
+
+    Relays wrap good answers in the same words, with ``success`` or a code that says so.
+    """
+    found = _parsed(body)
+    if not isinstance(found, dict) or found.get("choices") is not None or found.get("content") is not None:
+        return False
+    if not any(isinstance(text := found.get(name), str) and text for name in ("msg", "message")):
+        return False
+    if isinstance(found.get("success"), bool):
+        return not found["success"]
+    return (_word(found.get("code")) or "ok").lower() not in _GOOD
 
 
 def _status(status: int, code: str | None, kind: str | None, *, overflow: bool) -> int:
@@ -246,7 +273,7 @@ def _native(wire: Protocol, error: ProxyError) -> dict[str, object] | None:
         return None
     if error.code == "context_length_exceeded":
         understood = overflow_message(message) == message if wire is Protocol.ANTHROPIC else said.get("code") == error.code
-        if not understood:
+        if not understood or _IMPLIED.get(str(said["type"]), 400) >= 500:
             return None
     whole = said if wire is Protocol.ANTHROPIC else {"param": None, "code": None, **said}  # the SDKs read both
     return {clean(name): _scrubbed(value) for name, value in {**parsed, "error": whole}.items()}

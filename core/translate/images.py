@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from core.dialects import Dialect
 from core.translate.loss import Losses, asks, refuse
+from core.translate.pictures import PICTURES, part_of
 from core.wire import chat, messages
 
 #: What Messages takes as an image (platform.claude.com, vision, read 2026-11-20).
@@ -22,11 +23,17 @@ DocumentPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.FilePart
 _DATA_URI: Final = re.compile(r"data:(?P<media>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 
 
-def image_to_part(block: messages.Image, path: str, dialect: Dialect, losses: Losses) -> chat.ImagePart:
-    """An image block as an ``image_url`` part; ``transformations`` are lost.
+def image_to_part(block: messages.Picture, path: str, dialect: Dialect, losses: Losses) -> chat.ImagePart:
+    """An image, in whosever words, as an ``image_url`` part; ``transformations`` are lost.
 
     ``BadRequest`` for a ``file`` source, which lies at the other vendor, and for a URL where the upstream fetches none.
     """
+    if not isinstance(block, messages.Image):
+        part = part_of(block, path)
+        part.cache_control = None  # whether the upstream takes one is for the caller to say
+        if not dialect.image_urls and not is_data_uri(url_of(part)):
+            raise refuse(path, f"this upstream ({dialect.name}) fetches no images; expected a data: URI")
+        return part
     if asks(block.transformations):
         losses.drop(f"{path}.transformations", "transformations", "chat upstreams take images as they are")
     return chat.ImagePart(chat.ImageUrl(_source_to_url(block.source, f"{path}.source", dialect)))
@@ -44,8 +51,11 @@ def _source_to_url(source: messages.Source, path: str, dialect: Dialect) -> str:
 
 
 def part_to_image(part: chat.ImagePart, path: str) -> messages.Image | messages.Document:
-    """An ``image_url`` part as an image block (or a document, for a PDF in a data URI). ``detail`` has no place there."""
-    source = _url_to_source(url_of(part), f"{path}.image_url.url")
+    """An ``image_url`` part as an image block (or a document, for a PDF in a data URI). ``detail`` has no place there.
+
+    ``path``: of its URL.
+    """
+    source = _url_to_source(url_of(part), path)
     return messages.Document(source) if source.media_type == PDF else messages.Image(source)
 
 
@@ -55,7 +65,7 @@ def url_of(part: chat.ImagePart) -> str:
 
 
 def _url_to_source(url: str, path: str) -> messages.Source:
-    if url[:5].lower() == "data:":
+    if is_data_uri(url):
         media, data = split_data_uri(url, path)
         if media not in IMAGE_TYPES and media != PDF:
             raise refuse(path, f'media type "{media}" is not an image the upstream takes; expected one of {", ".join(IMAGE_TYPES)}')
@@ -63,6 +73,10 @@ def _url_to_source(url: str, path: str) -> messages.Source:
     if url[:8].lower().startswith(("http://", "https://")):
         return messages.Source(type="url", url=url)
     raise refuse(path, "expected a data: URI or an http(s) URL")
+
+
+def is_data_uri(url: str) -> bool:
+    return url[:5].lower() == "data:"
 
 
 def split_data_uri(url: str, path: str) -> tuple[str, str]:
@@ -124,7 +138,7 @@ def _titled(header: str, text: str) -> chat.TextPart:
 
 
 def _inline(
-    header: str, content: str | list[messages.Text | messages.Image], path: str, dialect: Dialect, losses: Losses
+    header: str, content: str | list[messages.Text | messages.Picture], path: str, dialect: Dialect, losses: Losses
 ) -> list[DocumentPart]:
     if isinstance(content, str):
         return [_titled(header, content)]
@@ -149,7 +163,7 @@ def file_to_document(part: chat.FilePart, path: str) -> messages.Document | mess
     if data is None:
         raise refuse(f"{path}.file", "only file_data can be sent to this upstream; a file_id exists at the other vendor only")
     title = part.file.filename
-    if data[:5].lower() != "data:":
+    if not is_data_uri(data):
         data = f"data:{PDF};base64,{data}"
     media, payload = split_data_uri(data, f"{path}.file.file_data")
     if media in IMAGE_TYPES:
@@ -163,11 +177,14 @@ def file_to_document(part: chat.FilePart, path: str) -> messages.Document | mess
 
 
 def holds_image(turns: list[messages.Turn] | list[chat.Turn]) -> bool:
-    """Whether any turn of a conversation has a picture, its tool results included."""
+    """Whether any turn of a conversation has a picture, its tool results and documents included."""
     return any(_is_image(block) for turn in turns if isinstance(turn.content, list) for block in turn.content)
 
 
 def _is_image(block: object) -> bool:
-    if isinstance(block, messages.Image | chat.ImagePart):
+    if isinstance(block, PICTURES):
         return True
-    return isinstance(block, messages.ToolResult) and isinstance(block.content, list) and any(_is_image(one) for one in block.content)
+    inner = block.source if isinstance(block, messages.Document) else block
+    if not isinstance(inner, messages.Source | messages.ToolResult | chat.ToolResultPart) or not isinstance(inner.content, list):
+        return False
+    return any(map(_is_image, inner.content))

@@ -187,7 +187,7 @@ class ChatReader(Machine):
         if chunk.usage is not ABSENT:
             self._heard = usage.of_chat(chunk.usage, self._heard)
         if chunk.choices is None and chunk.usage is ABSENT:
-            if frame.event == b"error" or chunk.object == "error":
+            if frame.event == b"error" or chunk.object == "error" or faults.is_flat_error(frame.data):
                 raise faults.understand(200, frame.data)
             self.skipped += 1
             return
@@ -204,14 +204,21 @@ class MessagesReader(Machine):
         try:
             event, frame = decoded(messages.Event, frame)
         except msgspec.DecodeError:
+            if faults.is_flat_error(frame.data):  # its message is a text, and that of an event is none
+                raise faults.understand(200, frame.data) from None
             self.skipped += not frame.data.startswith(_DONE)  # a stray [DONE] is a habit of relays, not an event
             return
         kind = event.type or frame.event.decode("utf-8", "replace")
+        if not event.type and faults.is_flat_error(frame.data):
+            raise faults.understand(200, frame.data)
         if not kind or not kind.isprintable():
             self.skipped += 1
             return
         if not event.type:
             frame = Frame(frame.event, encode({"type": kind, **members(frame.data)}), b"")
+        self._take_event(kind, event, frame)
+
+    def _take_event(self, kind: str, event: messages.Event, frame: Frame) -> None:
         if kind == "content_block_delta":
             self._take_delta(event, frame)
         elif kind == "error" or given(event.error):

@@ -56,7 +56,7 @@ class MessagesRelay(MessagesReader):
         self._input: list[str] = []  # what was streamed of its input
         self._space = ""  # white space before that
         self._called = False
-        self._told = usage.NOTHING  # what the client knows of the counts
+        self._told = usage.NOTHING  # what the client was told of the counts at the start
 
     # ------------------------------------------------------------------ writing
 
@@ -81,7 +81,10 @@ class MessagesRelay(MessagesReader):
         self._told = replace(counts, output=counts.output or 0)
         found = members(members(frame.data)["message"]) if event.message is not None else {}
         self.state = State.BETWEEN
-        if changes := self._mended_start(message):
+        changes = self._mended_start(message)
+        if "usage" in changes:
+            self._told = usage.ZEROS.overlaid(self._told)
+        if changes:
             self._say("message_start", encode({**members(frame.data), "message": {**found, **changes}}))
         else:
             self._pass(frame, "message_start")
@@ -101,14 +104,15 @@ class MessagesRelay(MessagesReader):
         if message.stop_reason is not None:
             changes["stop_reason"] = None
         report = self.context.report
-        if report.alters or not usage.is_tidy_messages(message.usage, start=True) or self._heard.prompt != self._told.prompt:
+        if report.alters or not usage.is_tidy_messages(message.usage) or self._heard.prompt != self._told.prompt:
             changes["usage"] = usage.mended(message.usage, report.start_usage(self._told), report.scale)
         return changes
 
     def _begin(self) -> None:
         if not self.started:
-            self._told = replace(self._heard.repaired(self.context.input_tokens), output=0)
-            self._say("message_start", start_event(message_id("", self.context), self._told, self.context))
+            counts = replace(self._heard.repaired(self.context.input_tokens), output=0)
+            self._say("message_start", start_event(message_id("", self.context), counts, self.context))
+            self._told = usage.ZEROS.overlaid(counts)
             self.state = State.BETWEEN
 
     # ------------------------------------------------------------------ blocks
@@ -253,13 +257,26 @@ class MessagesRelay(MessagesReader):
         if reason != said:
             changes["delta"] = {**members(members(frame.data)["delta"]), "stop_reason": reason}
         counts = self._final()
-        is_right = usage.is_tidy_messages(event.usage, start=False) and self._told.overlaid(usage.of_messages(event.usage)) == counts
-        told = self.context.report.relayed(self.CLIENT, event.usage, counts, is_right=is_right)
+        told = self._told_end(event.usage, counts)
         if told is not None:
             changes["usage"] = told
         if self.context.to_fold and self.context.report.extras:
             changes["context_info"] = Raw(self.context.report.context_info(counts, self.context.input_tokens))
         return changes
+
+    def _told_end(self, raw: Raw, counts: usage.Counts) -> object:
+        """``usage`` of a message_delta: every final number, for some clients look nowhere else. None where ``raw`` has them all.
+
+        A cache of which nobody has ever spoken is not made up.
+        """
+        start = self._told
+        final = replace(usage.ZEROS, cache_read=_zero(start.cache_read), cache_creation=_zero(start.cache_creation)).overlaid(counts)
+        is_right = usage.is_tidy_messages(raw) and usage.of_messages(raw) == final
+        told = self.context.report.relayed(self.CLIENT, raw, counts, is_right=is_right)
+        caches = {"cache_read_input_tokens": final.cache_read, "cache_creation_input_tokens": final.cache_creation}
+        if told is None or None not in caches.values():
+            return told
+        return {name: value for name, value in members(told).items() if caches.get(name, 0) is not None}
 
     def _says_something(self) -> bool:
         return self._index >= 0
@@ -293,6 +310,10 @@ class MessagesRelay(MessagesReader):
         return super()._error_frame(error)
 
 
+def _zero(count: int | None) -> int | None:
+    return None if count is None else 0
+
+
 # ---------------------------------------------------------------------------------------------------- whole answers
 
 
@@ -322,7 +343,7 @@ def _message_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, byt
         reason = stops.known_stop_reason(answer.stop_reason, calls=called)
         if reason != answer.stop_reason:
             changes["stop_reason"] = encode(reason)
-    is_right = usage.is_tidy_messages(answer.usage, start=True) and heard == counts
+    is_right = usage.is_tidy_messages(answer.usage) and heard == counts
     return changes | _told(Protocol.ANTHROPIC, answer.usage, counts, context, is_right=is_right), counts
 
 
@@ -335,9 +356,9 @@ def _completion_changes(body: bytes, context: AnswerContext) -> tuple[dict[str, 
         changes["model"] = encode(context.model)
     if (choices := _mended_choices(answer, body)) is not None:
         changes["choices"] = choices
-    if not (given(answer.usage) or context.report.extras):
-        return changes, counts  # nobody could tell an estimate from a number of the upstream's
-    is_right = usage.is_tidy_chat(answer.usage) and (not context.report.extras or heard == counts)
+    if not (given(answer.usage) or context.report.estimates):
+        return changes, counts
+    is_right = usage.is_tidy_chat(answer.usage) and heard == counts
     return changes | _told(Protocol.OPENAI, answer.usage, counts, context, is_right=is_right), counts
 
 

@@ -241,8 +241,7 @@ class ChatRelay(ChatReader):
     def _told(self) -> dict[str, Raw]:
         """The members with which the last usage, if there was one, is told."""
         report, raw, counts = self.context.report, self._usage, self._final()
-        # Estimates are told only where they can be told from numbers.
-        is_right = usage.is_tidy_chat(raw) and (not report.extras or usage.of_chat(raw) == counts)
+        is_right = usage.is_tidy_chat(raw) and usage.of_chat(raw) == counts
         told = report.relayed(self.CLIENT, raw, counts, is_right=is_right)
         found = {} if told is None else {"usage": told}
         return {**found, "context_info": Raw(report.context_info(counts, self.context.input_tokens))} if report.extras else found
@@ -332,7 +331,7 @@ class ChatRelay(ChatReader):
                 delta = {"tool_calls": rest} if rest else {}
                 reason = stops.finish_reason(None, calls=record.count > 0)
                 self._say(b'"choices":%b}' % encode([{"index": number, "delta": delta, "finish_reason": reason}]))
-        if self.context.include_usage and (given(self._usage) or self.context.report.extras):
+        if self.context.include_usage and (given(self._usage) or self.context.report.estimates):
             self._say(b'"choices":[],%b' % encode({"usage": self._usage, **self._told()})[1:])
         self._out.append(b"data: [DONE]\n\n")
         self.state = State.ENDED

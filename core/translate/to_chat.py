@@ -15,6 +15,7 @@ from core.translate.context import AnswerContext, Translated
 from core.translate.conversation_to_chat import Conversation
 from core.translate.loss import Losses, asks, refuse
 from core.translate.naming import ToolNames
+from core.translate.pictures import attached, with_pictures
 from core.translate.schemas import keeps_strict_rules, without_keywords
 from core.wire import chat, messages
 from core.wire.codec import compact, encode, given, read, text_of
@@ -90,7 +91,8 @@ def lower(request: messages.Request, dialect: Dialect, names: ToolNames, losses:
     names.reserve(tool.name for tool in request.tools or () if tool.name is not None)
     conversation = Conversation(dialect, names, losses)
     conversation.add_system(request.system)
-    conversation.add_turns(request.messages)
+    urls = attached(request.attachments, losses)
+    conversation.add_turns(with_pictures(request.messages, urls, messages.Text, messages.ImageUrlPart, losses))
     if all(turn.role == "system" for turn in conversation.turns):
         raise refuse("messages", "nothing is left to send: no message but those of the system says anything")
     told = tools.tools_to_chat(request, conversation.tools, names, dialect, losses)

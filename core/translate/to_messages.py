@@ -16,6 +16,7 @@ from core.translate.context import AnswerContext, Translated
 from core.translate.conversation_to_messages import Conversation, fitting_mark
 from core.translate.loss import Losses, refuse
 from core.translate.naming import ToolNames
+from core.translate.pictures import attached, with_pictures
 from core.translate.tools_to_messages import choice_to_messages, tools_to_messages
 from core.wire import chat, messages
 from core.wire.codec import ABSENT, encode, given, is_object, members, read, text_of, value_of
@@ -34,7 +35,7 @@ _DROPPED: Final[dict[str, tuple[object, ...]]] = {
     "frequency_penalty": (0,), "presence_penalty": (0,), "repetition_penalty": (1,), "min_p": (0,), "do_sample": (True,), "seed": (),
     "logit_bias": ({},), "logprobs": (False,), "top_logprobs": (0,), "store": (False,), "prediction": (), "moderation": (),
     "metadata": ({},), "prompt_cache_key": ("",), "prompt_cache_options": ({},), "prompt_cache_retention": ("in_memory",),
-    "verbosity": ("medium",), "request_id": ("",), "attachments": ([],),
+    "verbosity": ("medium",), "request_id": ("",),
 }  # fmt: skip
 #: An e-mail address, or a phone number and nothing else: Messages asks not to be sent either as user_id.
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -103,7 +104,8 @@ def lift(
     _drop_top_level(request, losses)
     names.reserve(one.name for tool in request.tools or () if (one := tool.function or tool.custom) is not None)
     conversation = Conversation(dialect, names, losses)
-    conversation.add_turns(request.messages)
+    urls = attached(request.attachments, losses)
+    conversation.add_turns(with_pictures(request.messages, urls, chat.TextPart, chat.ImagePart, losses))
     lifted = messages.Request(model=model, messages=conversation.finished())
     lifted.max_tokens = _limit(request, default_max_tokens, losses)
     lifted.system = conversation.system_prompt()

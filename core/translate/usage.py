@@ -12,14 +12,14 @@ Numbers are read leniently (floats, numeric strings); a ``usage`` that cannot be
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, TypeGuard, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from core.scaling import UNSCALED, Scale
 from core.wire import chat, messages
-from core.wire.codec import decode_lenient, encode, given, is_object, members, whole_number
+from core.wire.codec import ABSENT, decode_lenient, encode, given, is_object, members, value_of, whole_number
 
 T = TypeVar("T")
 
@@ -76,6 +76,7 @@ class Counts:
 
 
 NOTHING: Final = Counts()
+ZEROS: Final = Counts(0, 0, 0, 0)
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
@@ -108,17 +109,8 @@ def of_chat(raw: Raw, earlier: Counts = NOTHING) -> Counts:
     usage = _decoded(chat.Usage, raw)
     if usage is None:
         return earlier
-    details = usage.prompt_tokens_details or chat.PromptTokensDetails()
-    read = _first(
-        details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.cache_read_input_tokens, earlier.cache_read
-    )
-    written = _first(
-        details.cache_write_tokens,
-        details.cache_creation_tokens,
-        details.cache_creation_input_tokens,
-        usage.cache_creation_input_tokens,
-        earlier.cache_creation,
-    )
+    reads, writes = _of_cache(usage)
+    read, written = _first(*reads, earlier.cache_read), _first(*writes, earlier.cache_creation)
     said = whole_number(usage.prompt_tokens)
     prompt = earlier.prompt if not said and earlier.input is not None else said  # a zero behind a number takes nothing back
     if prompt is not None:
@@ -131,6 +123,20 @@ def of_chat(raw: Raw, earlier: Counts = NOTHING) -> Counts:
         written,
         _first(usage.completion_tokens, earlier.output),
         _first(thinking, earlier.thinking),
+    )
+
+
+def _of_cache(usage: chat.Usage) -> tuple[tuple[messages.Number, ...], tuple[messages.Number, ...]]:
+    """Whatever a vendor says of what was read from its cache, and of what was written to it; the first of each holds."""
+    details = usage.prompt_tokens_details or chat.PromptTokensDetails()
+    return (
+        (details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.cache_read_input_tokens),
+        (
+            details.cache_write_tokens,
+            details.cache_creation_tokens,
+            details.cache_creation_input_tokens,
+            usage.cache_creation_input_tokens,
+        ),
     )
 
 
@@ -198,49 +204,78 @@ def chat_json(told: Told, extras: bytes = b"") -> bytes:
 # ---------------------------------------------------------------------------------------------------- passing on
 
 _MESSAGES_NUMBERS: Final = ("output_tokens", "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-_CHAT_NUMBERS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+#: Where vendors of chat count parts of the prompt, at the top of ``usage`` or in its details.
+_CHAT_PARTS: Final = (
+    "cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cache_read_input_tokens",
+    "cache_write_tokens",
+    "cache_creation_tokens",
+    "cache_creation_input_tokens",
+)
 #: No count of tokens is longer; Python refuses to read numbers of some thousand digits.
 _MOST_DIGITS: Final = 18
 
 
-def is_tidy_messages(raw: Raw, *, start: bool) -> bool:
-    """Whether a Messages ``usage`` can be passed on as it came. Clients need ``output_tokens``, at the ``start`` ``input_tokens`` too."""
-    return _is_tidy(raw, _MESSAGES_NUMBERS, needed=_MESSAGES_NUMBERS[: 2 if start else 1])
-
-
-def is_tidy_chat(raw: Raw) -> bool:
-    """Whether a chat ``usage`` can be passed on as it came: clients add its three numbers up."""
-    return _is_tidy(raw, _CHAT_NUMBERS, needed=_CHAT_NUMBERS)
-
-
-def _is_tidy(raw: Raw, known: tuple[str, ...], *, needed: tuple[str, ...]) -> bool:
-    """Whether ``needed`` numbers are there, and all ``known`` ones are plain integers."""
+def is_tidy_messages(raw: Raw) -> bool:
+    """Whether a Messages ``usage`` can be passed on as it came: input and output are there, and all numbers are plain integers."""
     if not is_object(bytes(raw)):
         return False
     found = members(raw)
-    numbers = {name: bytes(found[name]) for name in known if name in found}
-    optional = {name for name, number in numbers.items() if number == b"null"}
-    return all(number.isdigit() or name in optional for name, number in numbers.items()) and numbers.keys() - optional >= set(needed)
+    numbers = [bytes(found[name]) for name in _MESSAGES_NUMBERS if name in found]
+    needed = {bytes(found.get(name, ABSENT)) for name in ("input_tokens", "output_tokens")}
+    return all(number.isdigit() or number == b"null" for number in numbers) and all(number.isdigit() for number in needed)
+
+
+def is_tidy_chat(raw: Raw) -> bool:
+    """Whether a chat ``usage`` can be passed on as it came: plain integers, right sums (clients add them up), no part above its whole."""
+    usage = _decoded(chat.Usage, raw)
+    if usage is None:
+        return False
+    prompt, output, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+    if not (_is_count(prompt) and _is_count(output) and _is_count(total)) or prompt + output != total:
+        return False
+    read, written = _of_cache(usage)
+    parts = [part for part in (*read, *written) if part is not None]
+    return all(_is_count(part) and part <= prompt for part in parts) and (_first(*read) or 0) + (_first(*written) or 0) <= prompt
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 def mended(raw: Raw, numbers: bytes, scale: Scale = UNSCALED) -> Raw:
     """The vendor's ``usage`` with ``numbers``, which are told, in place of its own.
 
     Members that only the vendor knows stay, its further counts scaled as ours are, and details that it does not give are not made up.
+    No part of a chat prompt is above the whole.
     """
     found = members(raw) if is_object(bytes(raw)) else {}
     ours: dict[str, Raw] = {}
-    for name, value in members(numbers).items():
+    told = members(numbers)
+    prompt = told.get("prompt_tokens")
+    for name, value in told.items():
         if not name.endswith("_details"):
             ours[name] = value
         elif name in found:
             theirs = found[name]
-            ours[name] = Raw(encode({**_scaled(theirs, scale), **members(value)})) if is_object(bytes(theirs)) else value
-    return Raw(encode({**{name: _scaled_count(name, value, scale) for name, value in found.items()}, **ours}))
+            ours[name] = Raw(encode({**_scaled(members(theirs), scale, prompt), **members(value)})) if is_object(bytes(theirs)) else value
+    return Raw(encode({**_scaled(found, scale, prompt), **ours}))
 
 
-def _scaled(details: Raw, scale: Scale) -> dict[str, Raw]:
-    return {name: _scaled_count(name, value, scale) for name, value in members(details).items()}
+def _scaled(theirs: dict[str, Raw], scale: Scale, prompt: Raw | None) -> dict[str, Raw]:
+    """A vendor's members in the client's units. ``prompt``: of a chat client, in them already."""
+    return {
+        name: _scaled_count(name, value, scale)
+        if prompt is None or name not in _CHAT_PARTS
+        else _scaled_part(value, scale, int(bytes(prompt)))
+        for name, value in theirs.items()
+    }
+
+
+def _scaled_part(value: Raw, scale: Scale, prompt: int) -> Raw:
+    count = None if bytes(value)[:1] in (b"[", b"{") else whole_number(value_of(value))
+    return value if count is None else Raw(b"%d" % min(scale.of(count), prompt))
 
 
 def _scaled_count(name: str, value: Raw, scale: Scale) -> Raw:

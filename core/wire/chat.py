@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from msgspec import Raw
+from msgspec import Raw, field
 
+from core.wire import messages
 from core.wire.codec import ABSENT, Closed, Open
 from core.wire.messages import CacheControl, Number
 
@@ -23,9 +24,7 @@ class CacheBreakpoint(Closed):
     ttl: str | None = None
 
 
-class ImageUrl(Closed):
-    url: str
-    detail: str | None = None  # auto, low, high, original
+ImageUrl: TypeAlias = messages.ImageUrl
 
 
 class File(Closed):
@@ -44,6 +43,31 @@ class ImagePart(Closed, tag="image_url"):
     image_url: ImageUrl | str  # the bare URL is no part of the protocol; some clients send it
     cache_control: CacheControl | None = None
     prompt_cache_breakpoint: CacheBreakpoint | None = None
+
+
+class ImageSource(Closed):
+    """``source`` of a picture in the words of Messages. ``type``: base64, url, file."""
+
+    type: str | None = None
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+
+
+class AnyImagePart(Closed, tag="image"):
+    """A picture in the words of Messages (``source``), of MCP (``data`` and ``mimeType``) or of an SDK's own: no part of the protocol."""
+
+    source: ImageSource | None = None
+    image_url: ImageUrl | str | None = None
+    image: str | None = None
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    mime_type: str | None = None
+    mime_type_of_mcp: str | None = field(default=None, name="mimeType")
+    detail: str | None = None
+    cache_control: CacheControl | None = None
 
 
 class FilePart(Closed, tag="file"):
@@ -74,7 +98,29 @@ class ThinkingPart(Closed, tag="thinking"):
     signature: str | None = None
 
 
-Part: TypeAlias = TextPart | ImagePart | FilePart | AudioPart | RefusalPart | ToolReferencePart | ThinkingPart
+PlainPart: TypeAlias = (
+    TextPart
+    | ImagePart
+    | messages.InputImage
+    | AnyImagePart
+    | FilePart
+    | AudioPart
+    | RefusalPart
+    | ToolReferencePart
+    | ThinkingPart
+)  # fmt: skip
+
+
+class ToolResultPart(Closed, tag="tool_result"):
+    """A tool's result in the words of Messages: no part of the protocol."""
+
+    tool_use_id: str | None = None
+    content: str | list[PlainPart] | None = None
+    is_error: bool | None = None
+    cache_control: CacheControl | None = None
+
+
+Part: TypeAlias = PlainPart | ToolResultPart
 Content: TypeAlias = str | list[Part] | None
 
 # ---------------------------------------------------------------------------------------------------- turns

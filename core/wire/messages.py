@@ -37,13 +37,34 @@ class Source(Closed):
     data: str | None = None
     url: str | None = None
     file_id: str | None = None
-    content: str | list[Text | Image] | None = None
+    content: str | list[Text | Picture] | None = None
 
 
 class Image(Closed, tag="image"):
     source: Source
     cache_control: CacheControl | None = None
     transformations: Raw = ABSENT
+
+
+class ImageUrl(Closed):
+    url: str
+    detail: str | None = None  # auto, low, high, original
+
+
+class ImageUrlPart(Closed, tag="image_url"):
+    """A picture in the words of chat: no part of this protocol, and sent by clients that mix the two."""
+
+    image_url: ImageUrl | str
+    cache_control: CacheControl | None = None
+
+
+class InputImage(Closed, tag="input_image"):
+    """A picture in the words of OpenAI's Responses API: no part of either protocol, and sent on both."""
+
+    image_url: ImageUrl | str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+    cache_control: CacheControl | None = None
 
 
 class Document(Closed, tag="document"):
@@ -99,7 +120,9 @@ class BrowserState(Closed, tag="browser_state"):
     cache_control: CacheControl | None = None
 
 
-ResultPart: TypeAlias = Text | Image | Document | SearchResult | ToolReference | BrowserState
+#: A picture, in whosever words.
+Picture: TypeAlias = Image | ImageUrlPart | InputImage
+ResultPart: TypeAlias = Text | Picture | Document | SearchResult | ToolReference | BrowserState
 
 
 class ToolResult(Closed, tag="tool_result"):
@@ -207,7 +230,7 @@ class ToolRemoval(Closed, tag="tool_removal"):
 
 
 Block: TypeAlias = (
-    Text | Image | Document | SearchResult | Thinking | RedactedThinking | ToolUse | ToolResult | ToolReference | BrowserState
+    Text | Picture | Document | SearchResult | Thinking | RedactedThinking | ToolUse | ToolResult | ToolReference | BrowserState
     | ServerToolUse | McpToolUse | WebSearchToolResult | WebFetchToolResult | CodeExecutionToolResult | BashCodeExecutionToolResult
     | TextEditorCodeExecutionToolResult | ToolSearchToolResult | AdvisorToolResult | McpToolResult | Compaction | Fallback
     | McpToolListing | ContainerUpload | ToolAddition | ToolRemoval
@@ -327,6 +350,7 @@ class Request(Closed, kw_only=True):
     user_profile_id: Raw = ABSENT
     workspace_id: Raw = ABSENT
     betas: Raw = ABSENT
+    attachments: Raw = ABSENT  # some editors
 
 
 # ---------------------------------------------------------------------------------------------------- answers

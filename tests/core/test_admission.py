@@ -12,6 +12,8 @@ from core.credentials import Credential
 from core.effects import Now, Request
 from core.exchange import exchange
 from core.gateway import Gateway
+from core.settings import Settings
+from core.settings.upstreams import Bases, Model, Provider
 from core.testing import ScriptedWorld
 from tests.core.exchanges import CHAT, INBOUND_KEY, KEY, MESSAGES, PATH, SERVER_KEY, Told, gateway, plain, question, request, tell
 
@@ -94,6 +96,51 @@ def test_a_credential_that_nobody_checks_gives_no_further_requests(settings: dic
     at = gateway(RATE_LIMIT_PER_MINUTE="2", SERVER_API_KEY=SERVER_KEY, **settings)
     made_up = [post(at, key=f"key-{number}", authorization=f"Bearer {INBOUND_KEY}") for number in range(3)]
     assert [told.status for told in made_up] == [200, 200, 429]
+
+
+def mixed(*, forwards: bool = False, own: str | None = "provider-key", **settings: Any) -> Gateway:
+    """GLM, which is sent the clients' keys, and a provider, whose own is sent."""
+    models = (Model("m", "m-1", "M"),)
+    provider = Provider("p", Bases(anthropic="https://p.example"), models, own, forward_client_key=forwards)
+    return Gateway(Settings(rate_limit_per_minute=2, max_retries=0, providers=(provider,), **settings))
+
+
+def asking(at: Gateway, model: str, key: str, *, peer: str = HERE, **headers: str) -> Told:
+    return tell(replace(request("/v1/messages", question(model=model), key=key, headers=headers), peer=peer), [plain(MESSAGES)], at=at)
+
+
+@pytest.mark.parametrize("settings", [{}, {"provider_only": True}, {"proxy_api_key": INBOUND_KEY}])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/messages/count_tokens"])
+def test_invented_keys_do_not_spend_a_providers(settings: dict[str, Any], path: str) -> None:
+    at = mixed(**settings)
+    told = []
+    for number in range(8):
+        headers = {"x-api-key": f"invented-{number}"} | (
+            {"authorization": f"Bearer {INBOUND_KEY}"} if settings.get("proxy_api_key") else {}
+        )
+        asked = request(path, question(model="m"), key=None, headers=headers)
+        told.append(tell(replace(asked, peer=HERE), [plain(MESSAGES)], fetches=[plain(MESSAGES)], at=at))
+    assert [one.status for one in told] == [200, 200, *[429] * 6]
+    assert all(one.world.opened == one.world.fetched == [] for one in told[2:])
+
+
+def test_where_a_key_of_the_owners_may_be_spent_both_address_and_credential_count() -> None:
+    at = mixed()
+    assert [asking(at, "glm-4.6", key).status for key in "abc"] == [200, 200, 429]
+    assert [asking(at, "glm-4.6", "a", peer=peer).status for peer in (THERE, "203.0.113.3")] == [200, 429]
+    assert asking(at, "glm-4.6", "c", peer=THERE).status == 200
+
+
+def test_where_every_upstream_is_shown_the_clients_key_the_address_does_not_count() -> None:
+    at = mixed(forwards=True)
+    assert [asking(at, model, key).status for key in "abcd" for model in ("m", "glm-4.6")] == [200] * 8
+    assert asking(at, "m", "a", peer=THERE).status == 429
+
+
+def test_who_takes_over_with_a_key_of_the_owners_is_guarded_as_well() -> None:
+    at = mixed(forwards=True, failover_targets=("p",))
+    told = [asking(at, "glm-4.6", key) for key in "abc"]
+    assert [one.status for one in told] == [200, 200, 429]
 
 
 def test_the_inbound_key_is_no_credential_of_the_clients() -> None:

@@ -206,7 +206,7 @@ def test_a_chat_request_becomes_a_messages_request_with_the_limit_that_wire_dema
     body = encoded({"model": "glm-4.6", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello"}]})
     upstream = sent(CHAT, body, MESSAGES).upstream
     assert upstream["max_tokens"] == 98_304
-    assert upstream["messages"] == [{"role": "user", "content": "Say hello"}]
+    assert upstream["messages"] == [{"role": "user", "content": [{"type": "text", "text": "Say hello"}]}]
     assert upstream["model"] == "glm-4.6"
 
 
@@ -255,6 +255,33 @@ def test_every_request_has_one_routing_line_and_says_the_reason(wire: Protocol, 
     assert told.header("x-proxy-upstream") == f"international/{upstream.value}"
     assert told.header("x-proxy-model") == "glm-4.6"
     assert told.record.upstream_model == "glm-4.6"
+
+
+URI = "data:image/png;base64,iVBORw0KGgo="
+BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+ASKED = [{"role": "user", "content": "Look"}, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+
+
+@pytest.mark.parametrize(
+    "part", [BLOCK, {"type": "input_image", "image_url": URI}, {"type": "input_image", "image_url": {"url": URI}}], ids=str
+)
+@pytest.mark.parametrize(
+    "turns",
+    [
+        lambda part: [{"role": "user", "content": [part]}],
+        lambda part: [{"role": "user", "content": part}],
+        lambda part: [*ASKED, {"role": "tool", "tool_call_id": "a", "content": [part]}],
+        lambda part: [*ASKED, {"role": "tool", "tool_call_id": "a", "content": part}],
+        lambda part: [*ASKED, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [part]}]}],
+    ],
+    ids=["in a list", "alone", "in a tool message", "alone in a tool message", "in a result"],
+)
+def test_a_chat_clients_picture_in_other_words_goes_to_the_vision_model(part: object, turns: Any) -> None:
+    """Text goes to the Messages side, for which requests are read into types."""
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="anthropic")
+    told = tell(request(PATH[CHAT], question(messages=turns(part))), [plain(CHAT)], at=at)
+    assert (told.status, told.header("x-proxy-route"), told.header("x-proxy-model")) == (200, "has_images=True", "glm-4.5v")
 
 
 def test_pictures_go_to_the_vision_model_on_the_chat_side() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from core.effects import Compute, Fetch, Head
 from core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimeout
 from core.gateway import Gateway
 from core.settings import Settings
-from core.settings.upstreams import Bases, Model, Provider
+from core.settings.upstreams import Bases, GlmModel, Model, Provider
 from core.testing import Answer
 from core.tokens import Counter, estimate_payload
-from tests.core.exchanges import INBOUND_KEY, JSON, KEY, SERVER_KEY, Told, encoded, gateway, request, tell
+from tests.core.exchanges import INBOUND_KEY, JSON, KEY, MESSAGES, SERVER_KEY, Told, encoded, gateway, plain, request, tell
 
 PATH = "/v1/messages/count_tokens"
 SMALL: dict[str, Any] = {"model": "glm-4.6", "messages": [{"role": "user", "content": "Say hello"}]}
@@ -247,7 +248,20 @@ def test_what_cannot_be_forwarded_is_counted_here() -> None:
         told = count(SMALL, at=at, **more)
         assert (told.status, told.world.fetched) == (200, [])
         assert counted(told) == COUNTER.payload(encoded(SMALL))
-        assert told.header("x-proxy-upstream") is None
+        assert told.record.attempts == 0
+
+
+@pytest.mark.parametrize(
+    ("at", "model", "about"),
+    [
+        (local(), "glm-4.6", ("international/anthropic", "glm-4.6", "auto: /v1/messages")),
+        (local(), "glm-4.5v-openai", ("international/openai", "glm-4.6", "suffix: -openai")),
+        (local(PROXY_HEADERS="no"), "glm-4.6", (None, None, None)),
+    ],
+)
+def test_what_is_counted_here_says_for_whom(at: Gateway, model: str, about: tuple[str | None, ...]) -> None:
+    told = count(SMALL | {"model": model}, at=at)
+    assert tuple(told.header(f"x-proxy-{name}") for name in ("upstream", "model", "route")) == about
 
 
 def test_the_credential_is_the_one_a_message_would_have() -> None:
@@ -269,7 +283,7 @@ def test_the_credential_is_the_one_a_message_would_have() -> None:
         ("glm-4.5v", {}, "glm-4.6"),
         ("glm-4.6v-flash", {}, "glm-4.6"),
         ("glm-4.6v-flash", {"AUTOTEXT_MODEL": "mine"}, "mine"),
-        ("glm-4.5-air", {}, "glm-4.5-air"),
+        ("eyes", {"AUTOVISION_MODEL": "eyes"}, "glm-4.6"),
     ],
 )
 @pytest.mark.parametrize("base", [SMALL, SEEING], ids=["text", "picture"])
@@ -278,6 +292,32 @@ def test_the_model_is_that_of_the_request_but_never_one_that_sees(
 ) -> None:
     (sent,) = count(base | {"model": model}, said({"input_tokens": 7}), at=gateway(**settings)).world.fetched
     assert json.loads(sent.body) == base | {"model": upstream}
+
+
+@pytest.mark.parametrize("model", ["glm-5", "glm-4.5-air", "glm-5-anthropic", "glm-9"])
+def test_a_picture_takes_any_text_model_to_the_text_default_because_the_one_that_sees_would_answer(model: str) -> None:
+    (sent,) = count(SMALL | {"model": model}, said({"input_tokens": 7})).world.fetched
+    assert json.loads(sent.body)["model"] == model.removesuffix("-anthropic")
+    told = count(SEEING | {"model": model}, said({"input_tokens": 7}))
+    (sent,) = told.world.fetched
+    assert json.loads(sent.body) == SEEING | {"model": "glm-4.6"}
+    assert told.header("x-proxy-model") == "glm-4.6"
+
+
+def test_the_text_default_is_asked_for_by_its_name_upstream() -> None:
+    entry = GlmModel("mine", "Mine", "glm-5")
+    at = Gateway(replace(Settings.from_mapping({"AUTOTEXT_MODEL": "mine", "SERVER_API_KEY": SERVER_KEY}), models=(entry,)))
+    for body in (SMALL | {"model": "glm-4.5v"}, SEEING | {"model": "glm-4.6"}):
+        (sent,) = count(body, said({"input_tokens": 7}), at=at).world.fetched
+        assert json.loads(sent.body)["model"] == "glm-5"
+
+
+def test_a_text_default_of_a_provider_counts_there() -> None:
+    provider = Provider("p", Bases(anthropic="https://p.internal"), (Model("m", "their-m", "M"),), "provider-key")
+    at = Gateway(replace(Settings.from_mapping({"AUTOTEXT_MODEL": "m"}), providers=(provider,)))
+    told = count(SEEING | {"model": "glm-5"}, said({"input_tokens": 7}), at=at)
+    (sent,) = told.world.fetched
+    assert (sent.url, json.loads(sent.body)["model"]) == ("https://p.internal/v1/messages/count_tokens", "their-m")
 
 
 def provided(**bases: str) -> Gateway:
@@ -325,8 +365,54 @@ def test_pictures_on_a_glm_server_scale_the_number(settings: dict[str, str], num
     told = count(SEEING, said({"input_tokens": 7}), at=gateway(**settings))
     assert counted(told) == told.json["token_count"] == number
     assert told.header("x-proxy-count-scaled") == (None if number == 7 else "VISION")
-    plain = count(SMALL, said({"input_tokens": 7}), at=gateway(**settings))
-    assert (counted(plain), plain.header("x-proxy-count-scaled")) == (7, None)
+    text = count(SMALL, said({"input_tokens": 7}), at=gateway(**settings))
+    assert (counted(text), text.header("x-proxy-count-scaled")) == (7, None)
+
+
+BASES = {"UPSTREAM_BASE": "https://messages.upstream.internal/a", "OPENAI_UPSTREAM_BASE": "https://chat.upstream.internal/o/v4"}
+PREFERENCES = {preference: {**BASES, "TEXT_ENDPOINT_PREFERENCE": preference} for preference in ("auto", "openai", "endpoint")}
+
+
+def owned(**settings: Any) -> Settings:
+    return replace(Settings.from_mapping(PREFERENCES["openai"]), **settings)
+
+
+def seeing(**bases: str) -> Settings:
+    provider = Provider("p", Bases(**bases), (Model("glm-4.6", "their-m", "M", vision=True),), "provider-key")
+    return Settings(providers=(provider,), anthropic_expected_tokens=150_000)
+
+
+#: Every cell of the table of factors, and who is in none of them.
+CELLS: dict[str, Settings] = {
+    **{f"{name} {size}": Settings.from_mapping({**found, "OPENAI_EXPECTED_TOKENS": size}) for name, found in PREFERENCES.items() for size in ("200000", "128000")},
+    "Messages alone": Settings.from_mapping({"UPSTREAM_BASE": BASES["UPSTREAM_BASE"]}),
+    "chat alone": Settings.from_mapping({"OPENAI_UPSTREAM_BASE": BASES["OPENAI_UPSTREAM_BASE"], "OPENAI_EXPECTED_TOKENS": "128000"}),
+    "not scaled": owned(enable_token_scaling=False, openai_expected_tokens=128_000),
+    "a model of another window": owned(models=(GlmModel("glm-4.6", "G", "glm-4.6", openai_expected_tokens=64_000),)),
+    "a vision model of another window": owned(models=(GlmModel("see", "S", "glm-4.5v", openai_expected_tokens=64_000),), real_vision_model_tokens=9000),
+    "a provider of Messages": seeing(anthropic="https://p.internal"),
+    "a provider of chat": seeing(openai="https://p.internal"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("base", [SMALL, SEEING], ids=["text", "picture"])
+@pytest.mark.parametrize("settings", CELLS.values(), ids=CELLS.keys())
+def test_a_count_agrees_with_the_usage_of_the_answer(settings: Settings, base: dict[str, Any]) -> None:
+    at = Gateway(replace(settings, forward_count_to_upstream=False))
+    number = COUNTER.payload(encoded(base))
+    wire = at.route(base["model"], images=base is SEEING, wire=MESSAGES)[0].protocol
+    usage = {"input_tokens": number, "output_tokens": 1} if wire is MESSAGES else {"prompt_tokens": number, "completion_tokens": 1}
+    answered = tell(request("/v1/messages", encoded(base)), [plain(wire, usage=usage)], at=at)
+    told = count(base, at=at)
+    assert counted(told) == answered.json["usage"]["input_tokens"]
+    assert (told.header("x-proxy-count-scaled") == "VISION") is (base is SEEING and counted(told) != number)
+
+
+def test_pictures_that_do_not_go_to_the_chat_side_are_not_scaled() -> None:
+    at = gateway(OPENAI_UPSTREAM_BASE="")
+    assert at.route("glm-4.6", images=True, wire=MESSAGES)[0].protocol is MESSAGES
+    told = count(SEEING, said({"input_tokens": 7}), at=at)
+    assert (counted(told), told.header("x-proxy-count-scaled")) == (7, None)
 
 
 def test_a_number_counted_here_is_scaled_as_well() -> None:

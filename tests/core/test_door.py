@@ -12,6 +12,7 @@ from core.effects import Compute
 from core.errors import RequestTimeout
 from core.exchange import refusal
 from core.settings import Settings
+from core.settings.upstreams import Bases, Model, Provider, Server
 from core.testing import Answer
 from tests.core.exchanges import (
     CHAT,
@@ -255,3 +256,38 @@ def test_a_wrong_method_is_said_before_a_key_is_asked_for() -> None:
 )
 def test_a_clients_key_counts_where_it_may_go_somewhere(settings: Settings, forwards: bool) -> None:
     assert Door(settings).forwards is forwards
+
+
+def provider(*, forwards: bool, key: str | None = None, **model: Any) -> Provider:
+    return Provider("p", Bases(openai="https://p.example"), (Model("m", "m", "M", **model),), key, forward_client_key=forwards)
+
+
+FALLS_BACK = {"x": Server("x", Bases(openai="https://x.example"), fallbacks=("cn",))}
+WITH_KEY = {"x": Server("x", Bases(openai="https://x.example"), api_key="k")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "lends"),
+    [
+        (Settings(), False),
+        (Settings(server_api_key="k"), False),
+        (Settings(forward_client_key=False), True),
+        (Settings(providers=(provider(forwards=False),)), True),
+        (Settings(providers=(provider(forwards=True, key="k"),)), False),
+        (Settings(providers=(provider(forwards=True),), forward_client_key=False), True),
+        (Settings(providers=(provider(forwards=True),), forward_client_key=False, provider_only=True), False),
+        (Settings(failover_targets=("cn",)), False),
+        (Settings(failover_targets=("cn",), server_api_key="k"), True),
+        (Settings(failover_targets=("x",), servers=WITH_KEY), True),
+        (Settings(servers=FALLS_BACK), False),
+        (Settings(servers=FALLS_BACK, server_api_key="k"), True),
+        (Settings(servers=FALLS_BACK, server_api_key="k", providers=(provider(forwards=True),), provider_only=True), False),
+        (Settings(providers=(provider(forwards=True, key="k", fallbacks=("n",)),)), True),
+        (Settings(providers=(provider(forwards=True, key="k", group="g"),)), True),
+        (Settings(providers=(provider(forwards=True, fallbacks=("n",)),)), False),
+    ],
+)
+def test_a_key_of_the_owners_may_be_spent_for_who_shows_one_where_it_is_not_sent_or_another_takes_over(
+    settings: Settings, lends: bool
+) -> None:
+    assert Door(settings).lends is lends

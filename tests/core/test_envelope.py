@@ -295,6 +295,23 @@ def test_of_equal_keys_the_last_is_changed_and_the_others_go(first: bytes, last:
     assert envelope.replace({"a": b"9"}) == b'{"m":%s,"a":9 , "\\u006d" : %s,"b":1,"m":%s ,"c":2}' % (first, first, last)
 
 
+@pytest.mark.parametrize(
+    ("body", "repeated"),
+    [
+        (b"{}", set()),
+        (b'{"a":1,"b":2}', set()),
+        (b'{"":0,"":1}', {""}),
+        (b'{"a":1,"a":2}', {"a"}),
+        (b'{"a":1,"\\u0061":2,"b":3}', {"a"}),
+        (b'{"a" : {"a":1,"a":2} ,\n  "b" : "\\u0061"}', set()),
+        (b'{"a":1,"b":2,"a":3,"b":[4],"c":"\xc3\xa9"}', {"a", "b"}),
+        (b'{"a":{"a":[1]},"a":{"a":[1]},"c":1}', {"a"}),
+    ],
+)
+def test_members_that_stand_more_than_once_are_found(body: bytes, repeated: set[str]) -> None:
+    assert Envelope.read(body).repeated() == repeated
+
+
 def test_a_key_that_is_spelled_with_escapes_keeps_its_spelling() -> None:
     assert Envelope.read(b'{"\\u006dodel":1,"a\\"b":2}').replace({"model": b"3", 'a"b': b"4"}) == b'{"\\u006dodel":3,"a\\"b":4}'
 
@@ -365,6 +382,13 @@ def test_replacing_means_what_it_says_and_keeps_every_other_byte(
     ]
     assert changed.decode() == before + "{" + ",".join(parts) + "}" + after
     assert envelope.replace({}) == body
+
+
+@given(spelled())
+def test_no_repeated_member_is_missed(spelling: list[tuple[str, str, str]]) -> None:
+    names = [name for name, _, _ in spelling]
+    body = "{" + ",".join(key + value for _, key, value in spelling) + "}"
+    assert Envelope.read(body.encode()).repeated() == {name for name in names if names.count(name) > 1}
 
 
 def is_object(body: bytes) -> bool:

@@ -96,6 +96,16 @@ def test_an_unknown_path_is_404_and_names_the_nearest_endpoint(path: str, hint: 
     assert told.world.opened == []
 
 
+@pytest.mark.parametrize(
+    "path", ["/docs", "/docs/", "/docs?x=1", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/dashboard", "/metrics", "/stats"]
+)
+def test_a_page_that_is_still_to_come_is_404_and_says_so(path: str) -> None:
+    told = tell(request(path, method="GET"))
+    assert (told.status, told.json["error"]["code"]) == (404, "not_found")
+    page = path.partition("?")[0].split("/")[1]
+    assert told.json["error"]["message"] == f"this version does not serve /{page} yet"
+
+
 @pytest.mark.parametrize("path", ["/v1/v1/messages", "/v1/v1/chat/completions?beta=true"])
 def test_a_doubled_prefix_is_told_what_to_do_about_it(path: str) -> None:
     message = tell(request(path, question())).json["error"]["message"]
@@ -193,6 +203,7 @@ def test_what_is_no_json_object_is_400_in_the_callers_dialect(path: str, body: b
         ({"messages": True}, "messages"),
         ({"model": 3}, "model"),
         ({"model": ["m"]}, "model"),
+        ({"model": "m" * 513}, "model"),
         ({"stream": "yes"}, "stream"),
         ({"stream": 1}, "stream"),
         ({"stream": {}}, "stream"),
@@ -213,6 +224,37 @@ def test_of_a_key_that_stands_twice_the_last_one_counts() -> None:
     told = tell(request("/v1/messages", body), [plain(MESSAGES)])
     assert told.world.opened[0].body == b'{"max_tokens":9,"messages":[{"role":"user","content":"a"}],"model":"glm-4.6"}'
     assert told.json["model"] == "glm-4.6-anthropic"
+
+
+@pytest.mark.parametrize("wire", [MESSAGES, CHAT])
+@pytest.mark.parametrize("space", ["", " ", "\n  "])
+def test_nobody_upstream_can_read_another_request_than_we_did(wire: Any, space: str) -> None:
+    """Whoever takes the first of two members takes the one that was routed and counted, even where nothing has to be changed."""
+    twice = [
+        '"model":"first"',
+        '"stream":true',
+        '"max_tokens":9',
+        '"mod\\u0065l":3',
+        '"messages":[]',
+        '"model":"glm-4.6"',
+        '"stream":false',
+    ]
+    body = ("{" + f",{space}".join([*twice, '"max_tokens":64', '"messages":[{"role":"user","content":"a"}]']) + "}").encode()
+    sent = tell(request(PATH[wire], body), [plain(wire)], at=towards(wire)).world.opened[0].body
+    members = json.loads(sent, object_pairs_hook=list)
+    once = dict(members)
+    assert len(members) == len(once)
+    assert (once["model"], once["stream"], once["max_tokens"], len(once["messages"])) == ("glm-4.6", False, 64, 1)
+
+
+@pytest.mark.parametrize("wire", [MESSAGES, CHAT])
+def test_a_body_that_needs_no_change_passes_byte_for_byte(wire: Any) -> None:
+    body = b'{ "model" : "glm-4.6",\n"max_tokens": 64, "x":{"a":1,"a":2}, "stream":false, "messages":[{"role":"user","content":"a"}],"thinking": {"type":"disabled"} }'
+    assert tell(request(PATH[wire], body), [plain(wire)], at=towards(wire)).world.opened[0].body == body
+
+
+def test_a_long_name_is_a_name() -> None:
+    assert tell(request("/v1/messages", question(model="m" * 512)), [plain(MESSAGES)]).status == 200
 
 
 # ---------------------------------------------------------------------------------------------------- dialects, ids, heads

@@ -240,6 +240,12 @@ def test_what_was_dropped_is_named_once_each_and_not_without_end() -> None:
     assert dropped.startswith(b"field 0???, field 1???")
 
 
+def test_no_name_makes_a_head_that_a_client_cannot_read() -> None:
+    long = record(target="t" * 70_000, upstream_model="m\xe9" * 70_000, reason="r" * 70_000)
+    found = head(long, length=1)
+    assert [found[name] for name in ABOUT] == [b"t" * 256, b"m?" * 128, b"r" * 256]
+
+
 def test_a_chat_stream_keeps_the_header_of_old() -> None:
     assert head(routed(), wire=CHAT)[b"x-proxy-stream-fallback"] == b"auto"
     assert b"x-proxy-stream-fallback" not in head(routed(), wire=MESSAGES)

@@ -147,8 +147,8 @@ def test_a_suffix_stays_with_the_client_and_decides_whom_to_ask() -> None:
     ids=["404", "another object", "a list", "a page", "no UTF-8", "nested without end", "nothing", "failure", "silence"],
 )
 def test_a_model_that_nobody_knows_is_404(answer: Answer) -> None:
-    told = get("/v1/models/nobody%0Aknows", fetches=[answer])
-    assert told.status == 404
+    told = get("/v1/models/nobody/knows", fetches=[answer])
+    assert (told.status, len(told.world.fetched)) == (404, 1)
     assert told.json["error"]["code"] == "model_not_found"
     assert told.json["error"]["message"].isprintable()
 
@@ -164,6 +164,64 @@ def test_nobody_is_asked_without_a_credential_and_the_inbound_key_is_none() -> N
     )
     assert told.status == 200
     assert INBOUND_KEY not in repr(told.world.fetched)
+
+
+KNOWN = Answer(Head(200, [JSON]), [b'{"id":"x"}'])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_look_at_the_upstream_counts_as_a_request(method: str) -> None:
+    at = gateway(OPENAI_MODELS_LIST_JSON=LISTED, RATE_LIMIT_PER_MINUTE="2")
+    for status in (200, 200, 429):
+        told = tell(request("/v1/models/x", method=method), at=at, fetches=[KNOWN], now=1000.0)
+        assert (told.status, len(told.world.fetched)) == (status, int(status == 200))
+    assert told.header("retry-after") == "60"
+    assert [get(f"/v1/models{rest}", at).status for rest in ("", "/a")] == [200, 200]
+
+
+def test_where_nobody_is_asked_nothing_is_counted() -> None:
+    at = gateway(OPENAI_MODELS_LIST_JSON=LISTED, RATE_LIMIT_PER_MINUTE="1")
+    for target in ("/v1/models/..", "/v1/models/a", "/v1/models"):
+        get(target, at)
+    assert tell(request("/v1/models/x", method="GET", key=None), at=at).status == 404
+    assert get("/v1/models/x", at, fetches=[KNOWN]).status == 200
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "..",
+        ".",
+        "a%2F..%2Fb",
+        "a/../b",
+        "../x",
+        "%2e%2e",
+        "a/..",
+        "..-openai",
+        "..%5Cx",
+        "a%00",
+        "a%0Ab",
+        "a%7F",
+        "%C3%A9",
+        "%ff",
+        "a" * 257,
+    ],
+)
+def test_what_no_model_is_called_is_404_without_asking_anyone(id: str) -> None:
+    told = get(f"/v1/models/{id}", fetches=[KNOWN])
+    assert (told.status, told.json["error"]["code"], told.world.fetched) == (404, "model_not_found", [])
+    assert told.json["error"]["message"].isprintable()
+
+
+def test_an_alias_makes_no_name_of_what_is_none() -> None:
+    at = gateway(MODEL_MAP_JSON='{"claude-*":"glm-5"}')
+    for name, status in (("claude-x", 200), ("claude-%0A", 404), ("claude-/../x", 404), ("claude-" + "x" * 250, 404)):
+        assert get(f"/v1/models/{name}", at, fetches=[KNOWN]).status == status
+
+
+@pytest.mark.parametrize("id", ["a" * 256, "a..b", "...", "org/name", "a b"])
+def test_what_a_model_may_be_called_is_asked_for(id: str) -> None:
+    assert get(f"/v1/models/{id}", fetches=[KNOWN]).status == 200
 
 
 # ---------------------------------------------------------------------------------------------------- providers

@@ -27,7 +27,24 @@ PUBLIC_WITH_NAMES = Settings(host="0.0.0.0", allowed_hosts=("proxy.example",))
         (LOOPBACK, b"127.0.0.1:1", True),
         (LOOPBACK, b"[::1]", True),
         (LOOPBACK, b"[::1]:5000", True),
-        (LOOPBACK, b"", True),
+        (LOOPBACK, b"127.255.0.1:5000", True),
+        (LOOPBACK, b"127.0.0.0", True),
+        (LOOPBACK, b"", False),
+        (LOOPBACK, b":5000", False),
+        (LOOPBACK, b"[]", False),
+        (LOOPBACK, b"[127.0.0.1]", False),
+        (LOOPBACK, b"[localhost]", False),
+        (LOOPBACK, b"[::ffff:127.0.0.1]", False),
+        (LOOPBACK, b"localhost.localdomain", False),
+        (LOOPBACK, b"ip6-localhost", False),
+        (LOOPBACK, b"localhost.", False),
+        (LOOPBACK, b"127.1", False),
+        (LOOPBACK, b"127.0.0.256", False),
+        (LOOPBACK, b"127.0.0.01", False),
+        (LOOPBACK, b"126.0.0.1", False),
+        (LOOPBACK, b"127.0.0.1.1", False),
+        (LOOPBACK, b"127x0x0x1", False),
+        (LOOPBACK, b"\xef\xbc\x91127.0.0.1", False),
         (LOOPBACK, b"evil.example", False),
         (LOOPBACK, b"evil.example:5000", False),
         (LOOPBACK, b"localhost.evil.example", False),
@@ -48,6 +65,7 @@ PUBLIC_WITH_NAMES = Settings(host="0.0.0.0", allowed_hosts=("proxy.example",))
         (LOOPBACK_AND_NAME, b"[::2]:443", True),
         (LOOPBACK_AND_NAME, b"127.0.0.1", True),
         (LOOPBACK_AND_NAME, b"other.example", False),
+        (LOOPBACK_AND_NAME, b"", False),
         (PUBLIC, b"anything.example", True),
         (PUBLIC, b"", True),
         (PUBLIC_WITH_NAMES, b"PROXY.example:80", True),
@@ -68,6 +86,7 @@ def test_a_host_that_is_not_ours_is_what_a_rebound_name_looks_like(settings: Set
 def test_a_request_without_a_host_is_served_on_loopback_and_where_any_host_is() -> None:
     Origins(LOOPBACK).check([])
     Origins(PUBLIC).check([])
+    Origins(LOOPBACK_AND_NAME).check([])
     with pytest.raises(Forbidden):
         Origins(PUBLIC_WITH_NAMES).check([])
 
@@ -75,6 +94,8 @@ def test_a_request_without_a_host_is_served_on_loopback_and_where_any_host_is() 
 def test_a_second_host_does_not_cover_the_first() -> None:
     with pytest.raises(Forbidden):
         Origins(LOOPBACK).check([(b"host", b"evil.example"), (b"host", b"localhost")])
+    with pytest.raises(Forbidden):
+        Origins(LOOPBACK).check([(b"host", b"localhost"), (b"host", b"")])
 
 
 @pytest.mark.parametrize(

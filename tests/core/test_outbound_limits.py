@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 
 from core.dialects import Protocol
 from core.outbound import without_max_tokens
+from core.settings.upstreams import Limits
+from core.tokens import band_for
 from tests.core.exchanges import CHAT, MESSAGES, PAIRS, gateway, plain, question, request, tell
-from tests.core.plans import Planned, planned, target
+from tests.core.plans import DEFAULT, Planned, planned, target
 
 TO = {MESSAGES: "messages-relay", CHAT: "generic"}
 
@@ -66,7 +70,7 @@ def test_what_is_filled_in_is_no_more_than_the_model_can_and_no_clamp() -> None:
 def test_a_limit_above_the_models_is_lowered_and_told_of(wire: Protocol, upstream: Protocol) -> None:
     made = planned(wire, {"max_tokens": 1001}, target(TO[upstream], limit=1000))
     assert (limits(made), made.plan.answer.report.max_tokens_clamped) == ({"max_tokens": 1000}, 1000)
-    assert made.record.notes == ["lowered max_tokens to 1000, the longest answer of there"]
+    assert made.record.notes == ["lowered max_tokens to 1000, the most that there has room for"]
 
 
 @pytest.mark.parametrize("most", [1000, None])
@@ -170,3 +174,50 @@ def test_the_repair_is_for_translated_requests_as_well() -> None:
 )
 def test_there_is_no_repair_where_it_mends_nothing(body: dict[str, Any], to: str) -> None:
     assert without_max_tokens(planned(CHAT, body, to).plan) is None
+
+
+# ---------------------------------------------------------------------------------------------------- the window
+
+WORDS = "one two three four five six seven eight nine ten " * 400  # some 4000 tokens
+
+
+@pytest.mark.parametrize(("wire", "upstream"), PAIRS)
+def test_an_answer_gets_no_more_than_the_window_leaves(wire: Protocol, upstream: Protocol) -> None:
+    there = target(TO[upstream], limits=Limits(8000, 7000))
+    made = planned(wire, {"messages": [{"role": "user", "content": WORDS}], "max_tokens": 6000}, there)
+    (sent,) = limits(made).values()
+    counted = DEFAULT.counter.payload(json.dumps({"messages": [{"role": "user", "content": WORDS}]}).encode())
+    assert sent == 8000 - math.ceil(counted * (1 + band_for("there")))
+    assert made.plan.answer.report.max_tokens_clamped == sent
+    assert made.record.notes == [f"lowered max_tokens to {sent}, the most that there has room for"]
+
+
+@pytest.mark.parametrize(
+    ("window", "wanted", "sent"),
+    [
+        pytest.param(12_000, 3000, 3000, id="there is room"),
+        pytest.param(None, 3000, 3000, id="no window is known"),
+        pytest.param(5500, 3000, 3000, id="hardly any room: the upstream says so"),
+    ],
+)
+def test_a_limit_that_fits_or_cannot_is_left_alone(window: int | None, wanted: int, sent: int) -> None:
+    body = {"messages": [{"role": "user", "content": WORDS}], "max_tokens": wanted}
+    made = planned(MESSAGES, body, target("glm-messages", limits=Limits(window, 7000)))
+    assert limits(made) == {"max_tokens": sent}
+    assert made.plan.answer.report.max_tokens_clamped is None
+
+
+def test_what_is_filled_in_fits_the_window_and_nothing_is_filled_in_for_chat() -> None:
+    body = {"messages": [{"role": "user", "content": WORDS}]}
+    made = planned(MESSAGES, body, target("glm-messages", limits=Limits(8000, 7000)))
+    (sent,) = limits(made).values()
+    assert 1024 < sent < 4000
+    assert made.plan.answer.report.max_tokens_clamped is None
+    assert limits(planned(CHAT, body, target("glm", limits=Limits(8000, 7000)))) == {}
+
+
+def test_an_estimate_is_the_same_for_a_stream_and_an_answer() -> None:
+    body = {"messages": [{"role": "user", "content": "Hello, how are you today?"}], "max_tokens": 9}
+    tokens = {planned(wire, {**body, "stream": stream}, to).plan.answer.input_tokens for wire in (MESSAGES, CHAT) for to in ("glm", "glm-messages") for stream in (False, True)}  # fmt: skip
+    assert len(tokens) == 1
+    assert 8 <= tokens.pop() <= 20

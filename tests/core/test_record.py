@@ -60,6 +60,8 @@ def test_nothing_can_break_the_line_or_turn_it_around(text: str, shown: str) -> 
     noted.note(text)
     assert noted.notes[0].isprintable()
     assert len(noted.notes[0]) <= 6000
+    noted.alarm("error", text)
+    assert noted.alarms == [("error", noted.notes[0])]
 
 
 def test_numbers_that_the_proxy_estimated_are_marked() -> None:

@@ -117,16 +117,25 @@ def judged(estimate: int, counts: Counts = THOUSAND, *, stream: bool = False, im
 
 
 @pytest.mark.parametrize(
-    ("estimate", "note"),
+    ("estimate", "alarms"),
     [
         pytest.param(1000, [], id="right"),
         pytest.param(910, [], id="nearly"),
-        pytest.param(850, ["token validation warning: estimated 850 input tokens, the upstream counted 1000 (85.0 %)"], id="off"),
-        pytest.param(2000, ["token validation error: estimated 2000 input tokens, the upstream counted 1000 (50.0 %)"], id="far off"),
+        pytest.param(850, [("warning", "estimated 850 input tokens, the upstream counted 1000 (85.0 %)")], id="off"),
+        pytest.param(2000, [("error", "estimated 2000 input tokens, the upstream counted 1000 (50.0 %)")], id="far off"),
     ],
 )
-def test_an_estimate_that_was_off_is_noted(estimate: int, note: list[str]) -> None:
-    assert judged(estimate).notes == note
+def test_an_estimate_that_was_off_is_an_alarm_that_says_what_to_do(estimate: int, alarms: list[tuple[str, str]]) -> None:
+    found = judged(estimate)
+    assert [(level, text.split("; ")[0]) for level, text in found.alarms] == [
+        (level, f"token validation {level}: {text}") for level, text in alarms
+    ]
+    for _, text in found.alarms:
+        assert all(
+            name in text for name in ("TOKEN_CALIBRATION", "TOKENIZER_JSON", "TOKEN_COUNTING_MODEL", "ENABLE_TOKEN_VALIDATION=false")
+        )
+        assert len(text) < 500
+    assert found.notes == []
 
 
 def test_by_default_no_answer_is_withheld() -> None:
@@ -154,4 +163,4 @@ def test_even_there_it_is_not_withheld_for(found: dict[str, Any]) -> None:
 
 
 def test_even_there_a_warning_is_no_error() -> None:
-    assert len(judged(850, token_validation_strict=True).notes) == 1
+    assert len(judged(850, token_validation_strict=True).alarms) == 1

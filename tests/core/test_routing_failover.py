@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.dialects import Protocol
-from core.routing import problems, route
-from core.settings import Settings
+from core.routing import problems, route, selection
+from core.settings import Settings, SettingsError
 from core.settings.upstreams import CN, INTERNATIONAL, SERVERS, Bases, GlmModel, Model, Provider, Server
 
 MESSAGES, CHAT = Protocol.ANTHROPIC, Protocol.OPENAI
@@ -119,7 +119,7 @@ def test_who_takes_over_says_for_whom_and_why() -> None:
     ("settings", "found"),
     [
         (Settings(), []),
-        (Settings(proxy_server="mars"), ["PROXY_SERVER: found 'mars', expected one of international, cn"]),
+        (Settings(proxy_server="mars"), ["proxy_server : found 'mars', expected one of international, cn"]),
         (
             Settings(
                 providers=(ONE, TWO, THREE),
@@ -131,20 +131,53 @@ def test_who_takes_over_says_for_whom_and_why() -> None:
         (
             Settings(failover_targets=("cnn", "a\nb")),
             [
-                "FAILOVER_TARGETS: found 'cnn', expected the name of a GLM server or a provider, or the id of a model",
-                "FAILOVER_TARGETS: found 'a\\nb', expected the name of a GLM server or a provider, or the id of a model",
+                "failover_targets : found 'cnn', expected the name of a GLM server or a provider, or the id of a model",
+                "failover_targets : found 'a\\nb', expected the name of a GLM server or a provider, or the id of a model",
             ],
         ),
         (
             Settings(providers=(provider("one", model("a", fallbacks=("b", "a"))),)),
-            ["fallbacks of the model a: found 'b', expected the name of a GLM server or a provider, or the id of a model"],
+            ["providers providers[0].models[0].fallbacks[0]: found 'b', expected the name of a GLM server or a provider, or the id of a model"],
         ),
         (
             Settings(servers={**SERVERS, "cn": replace(CN, fallbacks=("moon", "international"))}),
-            ["fallbacks of the server cn: found 'moon', expected the name of a GLM server or a provider, or the id of a model"],
+            ["servers cn.fallbacks[0]: found 'moon', expected the name of a GLM server or a provider, or the id of a model"],
         ),
-        (Settings(providers=(provider("inter", model("a")),)), ["providers: found the name 'inter', which is a GLM server's; expected another"]),
+        (Settings(providers=(provider("inter", model("a")),)), ["providers providers[0].name: found 'inter', which is the name of a GLM server; expected another"]),
     ],
 )  # fmt: skip
 def test_names_that_lead_nowhere_are_problems(settings: Settings, found: list[str]) -> None:
-    assert problems(settings) == found
+    assert [f"{one.field} {one.path}: {one.text}" for one in problems(settings)] == found
+
+
+def test_an_unknown_server_hides_no_other_problem() -> None:
+    found = problems(Settings(proxy_server="mars", failover_targets=("moon",)))
+    assert [one.field for one in found] == ["proxy_server", "failover_targets"]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "fields"),
+    [
+        (set(), ["proxy_server", "providers", "providers", "failover_targets"]),
+        ({"port"}, ["proxy_server", "providers", "providers", "failover_targets"]),
+        ({"proxy_server"}, ["providers", "providers", "failover_targets"]),
+        ({"failover_targets"}, ["proxy_server", "providers", "providers"]),
+        ({"servers"}, ["providers"]),
+        ({"models"}, ["proxy_server", "providers"]),
+    ],
+)
+def test_nothing_is_said_of_what_depends_on_what_is_not_known(unknown: set[str], fields: list[str]) -> None:
+    clash = provider("cn", model("a", fallbacks=("b",)))
+    settings = Settings(proxy_server="mars", failover_targets=("moon",), providers=(clash,))
+    assert [one.field for one in problems(settings, unknown)] == fields
+
+
+def test_what_looks_like_a_key_is_not_shown_where_a_name_belongs() -> None:
+    key = "sk-canary-canary"
+    settings = Settings(proxy_server=key, failover_targets=(key,), providers=(provider("one", model("a", fallbacks=(key,))),))
+    found = problems(settings)
+    assert len(found) == 3
+    assert "canary" not in str(found)
+    with pytest.raises(SettingsError) as caught:
+        selection(settings)
+    assert "canary" not in str(caught.value)

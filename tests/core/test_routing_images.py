@@ -31,6 +31,12 @@ def user(content: object) -> dict[str, Any]:
         pytest.param({"messages": [], "attachments": [{"contentType": "image/png", "url": "x"}]}, True, id="an attachment"),
         pytest.param({"messages": [], "attachments": [{"type": "image"}]}, True, id="an attachment by type"),
         pytest.param({"messages": [], "attachments": ["data:image/png;base64,AA=="]}, True, id="an attachment that is a data URL"),
+        pytest.param({"messages": [], "attachments": [{"url": "DATA:image/png;base64,AA=="}]}, True, id="an attachment with a data URL"),
+        pytest.param(
+            {"messages": [], "attachments": [{"content_type": "image/png", "url": "x"}]}, True, id="an attachment by content_type"
+        ),
+        pytest.param({"messages": [], "attachments": [{"mimeType": "image/png", "data": "AA=="}]}, True, id="an attachment by mimeType"),
+        pytest.param({"messages": [], "attachments": ["https://x/y"]}, False, id="an attachment that may be anything"),
         pytest.param({"messages": [], "attachments": [3, "image", {"type": "text/plain"}]}, False, id="other attachments"),
         pytest.param({"messages": [], "attachments": {"type": "image"}}, False, id="attachments that are no list"),
         pytest.param(user("plain"), False, id="none"),

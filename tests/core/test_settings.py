@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +25,8 @@ def test_nothing_is_needed_and_every_default_is_good() -> None:
 def test_all_problems_are_said_at_once_under_the_names_they_were_given() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_mapping({"PROXY_PORT": "x", "BACKEND": "x", "REQUEST_TIMEOUT": "x", "HOST": "0.0.0.0", "SERVER_API_KEY": "k"})
-    names = ["environment: PROXY_PORT", "environment: BACKEND", "environment: REQUEST_TIMEOUT"]
-    assert [problem.partition(": found")[0] for problem in caught.value.problems] == names
+    names = ["environment: PROXY_PORT", "environment: BACKEND", "environment: REQUEST_TIMEOUT", "SERVER_API_KEY is set and HOST is 0.0.0.0"]
+    assert [re.split(": found|: anyone", problem)[0] for problem in caught.value.problems] == names
     assert str(caught.value) == "\n".join(caught.value.problems)
     assert not isinstance(caught.value, UnsafeSettings)
 
@@ -64,6 +65,7 @@ def test_the_keys_of_providers_and_servers_are_protected_as_well(more: dict[str,
     assert "canary" not in problem
     with pytest.raises(UnsafeSettings):
         settings.check()
+    replace(settings, proxy_api_key="inbound").check()
     assert replace(settings, providers=(replace(PROVIDER, api_key=None, forward_client_key=True),), servers=SERVERS).open_relay() is None
 
 
@@ -139,11 +141,11 @@ def test_settings_that_have_no_effect_yet_are_named_on_one_line() -> None:
         ),
         (
             {"CONDENSATION_CAUTION_THRESHOLD": "0.85"},
-            "CONDENSATION_WARNING_THRESHOLD: found 0.8, expected more than the 0.85 of CONDENSATION_CAUTION_THRESHOLD",
+            "environment: CONDENSATION_CAUTION_THRESHOLD: found 0.85, expected less than the 0.8 of CONDENSATION_WARNING_THRESHOLD",
         ),
         (
             {"CONDENSATION_CRITICAL_THRESHOLD": "1"},
-            "CONDENSATION_EMERGENCY_THRESHOLD: found 0.95, expected more than the 1 of CONDENSATION_CRITICAL_THRESHOLD",
+            "environment: CONDENSATION_CRITICAL_THRESHOLD: found 1, expected less than the 0.95 of CONDENSATION_EMERGENCY_THRESHOLD",
         ),
         (
             {"CONDENSATION_CRITICAL_THRESHOLD": "0.75"},
@@ -163,6 +165,36 @@ def test_settings_that_do_not_go_together_are_a_problem(values: dict[str, str], 
     with pytest.raises(SettingsError) as caught:
         Settings.from_mapping(values)
     assert caught.value.problems == [problem]
+
+
+@pytest.mark.parametrize(
+    ("values", "extra"),
+    [
+        ({"CONDENSATION_CAUTION_THRESHOLD": "0,6", "CONDENSATION_WARNING_THRESHOLD": "0.65"}, 0),
+        ({"CONDENSATION_CRITICAL_THRESHOLD": "x", "CONDENSATION_EMERGENCY_THRESHOLD": "0.7"}, 0),
+        ({"CONDENSATION_EMERGENCY_THRESHOLD": "0.7", "PORT": "x"}, 1),
+        ({"ENABLE_CORS": "x", "CORS_ORIGINS": "*", "SERVER_API_KEY": "k"}, 0),
+        ({"ENABLE_CORS": "1", "CORS_ORIGINS": "*", "SERVER_API_KEY": "k", "PORT": "x"}, 1),
+        ({"PROVIDER_ONLY": "yes", "PORT": "x"}, 1),
+        ({"HOST": "0.0.0.0", "SERVER_API_KEY": "k", "PORT": "x"}, 1),
+        ({"HOST": "0.0.0.0", "SERVER_API_KEY": "k", "PROXY_API_KEY": "two words"}, 0),
+        ({"HOST": "0.0.0.0", "SERVER_API_KEY": "k", "ALLOW_OPEN_RELAY": "treu"}, 0),
+        ({"HOST": "0 0", "SERVER_API_KEY": "k"}, 0),
+    ],
+)
+def test_what_follows_from_good_values_is_said_beside_the_bad_ones_and_nothing_that_follows_from_those(
+    values: dict[str, str], extra: int
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping(values)
+    assert len(caught.value.problems) == 1 + extra
+    assert not isinstance(caught.value, UnsafeSettings)
+
+
+def test_nothing_is_said_of_models_while_providers_are_not_known() -> None:
+    settings = Settings(providers=(PROVIDER,), models=(GlmModel("m1", "m1", "m1"),))
+    assert len(settings.conflicts({"port"})) == 1
+    assert settings.conflicts({"providers"}) == settings.conflicts({"models"}) == []
 
 
 @pytest.mark.parametrize("values", [{"ENABLE_CORS": "yes", "CORS_ORIGINS": "*"}, {"CORS_ORIGINS": "*", "SERVER_API_KEY": "k"}])

@@ -101,7 +101,7 @@ def test_providers_are_called_after_their_hosts_and_told_apart() -> None:
     [
         ({"base_url": None}, "providers[0].base_url: expected base_url, or base_urls with openai or anthropic or both"),
         ({"base_url": None, "base_urls": {}}, "providers[0].base_url: expected base_url, or base_urls"),
-        ({"base_urls": {"openai": "http://x"}}, "providers[0].base_url: expected base_url, or base_urls"),
+        ({"base_urls": {"openai": "http://x"}}, "providers[0].base_urls: found base_urls and base_url, expected one of the two"),
         ({"base_url": None, "base_urls": {"openai": "http://x"}, "protocol": "openai"}, "providers[0].protocol: expected only beside base_url"),
         ({"base_url": "api.example.com"}, "providers[0].base_url: found 'api.example.com', expected an http:// or https:// URL"),
         ({"base_urls": {"opneai": "http://x"}}, "providers[0].base_urls.opneai: unknown key, did you mean openai?"),
@@ -111,7 +111,7 @@ def test_providers_are_called_after_their_hosts_and_told_apart() -> None:
         ({"models": []}, "providers[0].models: expected at least one model"),
         ({"models": {"id": "m"}}, "providers[0].models: found an object, expected a list of models"),
         ({"models": [{}]}, "providers[0].models[0].id: found nothing, expected text"),
-        ({"models": ["m"]}, "providers[0].models[0]: found 'm', expected an object"),
+        ({"models": ["m"]}, "providers[0].models[0]: found text, expected an object"),
         ({"models": [{"id": "m", "vision": "dim"}]}, "providers[0].models[0].vision: found 'dim', expected true or false"),
         ({"models": [{"id": "m", "created": -1}]}, "providers[0].models[0].created: found -1, expected a whole number"),
         ({"models": [{"id": "m", "remoteid": "r"}]}, "providers[0].models[0].remoteid: unknown key, did you mean remote_id?"),
@@ -145,10 +145,44 @@ def test_ids_are_unique_over_all_providers_and_that_is_said_beside_other_problem
     found = problems(Form.FILE, {"providers": [PROVIDER, 5, {**PROVIDER, "weight": "much", "models": [{"id": 5}, MODEL, {"id": "m2"}]}]})
     assert [problem.partition(",")[0] for problem in found] == [
         "f: providers[2].models[1].id: found 'm1'",
-        "f: providers[1]: found 5",
+        "f: providers[1]: found a number",
         "f: providers[2].models[0].id: found 5",
         "f: providers[2].weight: found 'much'",
     ]
+
+
+def test_every_wrong_header_is_named() -> None:
+    headers = {"x-a": 5, "Cookie": "x", "_x": 5, "a b": "\n", "x-b": "\n", "Host": "\n"}
+    found = problems(Form.FILE, {"providers": [{**PROVIDER, "headers": headers}]})
+    assert [problem.partition(": found")[0].partition(": expected")[0] for problem in found] == [
+        "f: providers[0].headers['x-a']",
+        "f: providers[0].headers.Cookie",
+        "f: providers[0].headers['a b']",
+        "f: providers[0].headers['x-b']",
+        "f: providers[0].headers.Host",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("glm-4.6v", "glm-4.6"), ("glm-4.6", "glm-4.6v"), ("glm-4.5v-plus", "glm-4.5-plus"), ("vision-flashx", "vision-flash"),
+        ("claude-3-5-sonnet", "claude-3-7-sonnet"), ("gpt-4o", "gpt-4v"), ("my-vision", "my-visions"), ("text-large", "text-small"),
+        ("eyes", "eyse"), ("my-visoin-two", "my-vision"), ("visoin-modle", "vision-model"), ("vision", "vision"),
+    ],
+)  # fmt: skip
+def test_any_vision_model_may_be_one_the_provider_knows(name: str, known: str) -> None:
+    assert provider(models=[{"id": known}, {"id": "m", "vision": False, "vision_model": name}]).models[1].vision_model == name
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("Vision", "vision"), ("glm_4.6v", "glm-4.6v"), ("GLM-46v", "glm-4.6v"), ("my-visoin-model", "my-vision-model"), ("visin", "vision")],
+)
+def test_a_vision_model_that_is_nearly_one_that_is_known_is_meant_to_be_that(name: str, known: str) -> None:
+    found = problems(Form.FILE, {"providers": [{**PROVIDER, "models": [{"id": 5}, {"id": "m", "vision_model": name}, {"id": known}]}]})
+    expected = f"found '{name}', expected the id of a model, or its name at the provider; did you mean {known}?"
+    assert f"f: providers[0].models[1].vision_model: {expected}" in found
 
 
 def test_names_of_providers_are_unique() -> None:
@@ -229,7 +263,7 @@ def test_a_server_may_take_a_short_name_that_stands_for_another() -> None:
         ({"x": {"endpoint": 5}}, "x.endpoint: found 5, expected text"),
         ({"x": {"endpoint": "two words"}}, "x.endpoint: found 'two words', expected an http:// or https:// URL"),
         ({"x": {"endpoint": "ftp://h"}}, "x.endpoint: found 'ftp://h', expected an http:// or https:// URL"),
-        ({"x": "h"}, "x: found 'h', expected an object"),
+        ({"x": "h"}, "x: found text, expected an object"),
         ({"x": {"endpoint": "h", "apikey": "k"}}, "x.apikey: unknown key, did you mean api_key?"),
         ({"cn": {"api_key": "two words"}}, "cn.api_key: found a secret of 9 characters"),
         ({"cn": {"latency_ms": "fast"}}, "cn.latency_ms: found 'fast', expected a number"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.settings import Form, Reading, Settings, SettingsError, Source
-from core.settings.sources import IGNORED
+from core.settings.sources import IGNORED, spellings_in_files, stranger
 
 PROVIDER = {"base_url": "https://api.example.com", "api_key": "sk-x", "models": [{"id": "m1"}]}
 
@@ -157,6 +157,81 @@ def test_an_unknown_key_of_a_file_is_a_problem_with_what_may_be_meant(values: di
 def test_an_unknown_key_that_resembles_nothing_names_what_there_is() -> None:
     (problem,) = problems(file(**{"x" * 300: 1}))
     assert problem.startswith(f"config.yaml: {'x' * 100}: unknown key, expected one of host, proxy_host, port,")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"providers": []}, None),
+        ({"Provider": 1, "x": 1}, None),
+        ({"x": 1, "ak": None}, None),
+        ({"PORT": 1}, None),
+        ({"upstream_timeout_seconds": 1}, None),
+        ({"server_api_key_file": "x"}, None),
+        ({"models": {}, "cli": {}}, "found 'models' (did you mean model_limits?), 'cli', and neither providers nor any setting"),
+        ({"zz": 1, "prot": 2, "_": 3, "qq": 4, "d": 5}, "found 'zz', 'prot' (did you mean port?), 'qq', ..., and neither"),
+        ({"$schema": "x"}, "found nothing, and neither"),
+    ],
+)
+def test_a_file_is_a_strangers_when_none_of_its_keys_is_known(values: dict[str, Any], why: str | None) -> None:
+    found = stranger(values)
+    assert found == why if why is None else found is not None and found.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("current_server", ("proxy_server", "current_server")),
+        ("ak", ("proxy_api_key", "ak", "proxy_api_key_file", "ak_file")),
+        ("max_retries", ("max_retries",)),
+        ("nothing", ("nothing",)),
+    ],
+)
+def test_a_setting_has_its_names_in_files(name: str, names: tuple[str, ...]) -> None:
+    assert spellings_in_files(name) == names
+
+
+def test_what_each_source_says_is_known_whether_or_not_it_counts() -> None:
+    sources = [
+        variables(PORT="1", HOST=""),
+        file(port="x", ak="", host=" ", upstream_timeout_seconds=1, request_timeout=1, providers=5, models=None),
+        Source("servers.yaml", Form.SERVERS, {"_": 1}),
+        Source("other.yaml", Form.SERVERS, {"mine": {"endpoint": "x"}}),
+    ]
+    reading = Settings.read(sources)
+    assert reading.said == {
+        "environment": ("port",),
+        "config.yaml": ("port", "request_timeout", "providers"),
+        "other.yaml": ("servers",),
+    }
+    assert reading.cleared == {"proxy_api_key", "host"}
+    assert reading.unknown == {"providers"}
+    assert len(reading.problems) == 2
+    assert (reading.place("port"), reading.place("workers"), reading.place("servers", "mine.endpoint")) == (
+        "environment: PORT",
+        "WORKERS",
+        "other.yaml: mine.endpoint",
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "some", "others"),
+    [
+        (
+            Source("x", Form.FILE, {"host": "a"}, broken=True),
+            {"workers", "providers", "models"},
+            {"host", "port", "servers", "config_path"},
+        ),
+        (Source("x", Form.DOTENV, {}, broken=True), {"workers", "host", "config_path"}, {"port", "servers", "providers"}),
+        (Source("x", Form.SERVERS, {}, broken=True), {"servers"}, {"workers", "port", "providers"}),
+        (Source("x", Form.SERVERS, {"a": 5}), {"servers"}, {"workers", "port", "providers"}),
+        (Source("x", Form.FILE, {"workers": "x", "port": "x", "host": "a"}), {"workers"}, {"host", "port", "servers"}),
+    ],
+)
+def test_what_a_source_fails_to_say_is_not_known_unless_one_above_says_it(source: Source, some: set[str], others: set[str]) -> None:
+    unknown = Settings.read([variables(PORT="1"), source, file("below", workers=1, host="b")]).unknown
+    assert some <= unknown
+    assert not others & unknown
 
 
 def test_remarks_are_left_alone_at_every_depth() -> None:

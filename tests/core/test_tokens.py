@@ -612,6 +612,14 @@ def test_the_quick_estimate_takes_no_base64_for_text(text: str, prefix: str) -> 
     assert estimate_body(_with_file(prefix + "JVBERi0x" * 12_800, text)) == pytest.approx(without + 2500 + 500, abs=700)
 
 
+def test_the_quick_estimate_takes_a_signature_for_nothing() -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "EqQBCkYIARgC" * 1500}
+    for more in ("", "some words\n" * 3000):
+        body = payload(messages=[{"role": "assistant", "content": [thinking, {"type": "text", "text": more}]}])
+        bare = payload(messages=[{"role": "assistant", "content": [{**thinking, "signature": ""}, {"type": "text", "text": more}]}])
+        assert estimate_body(body) == pytest.approx(estimate_body(bare), abs=60)
+
+
 def test_the_quick_estimate_of_a_long_body_goes_by_samples() -> None:
     body = payload(messages=("def f(path: str) -> int:\n" * 10 + "café naïve 数据 → λ\n") * 1000)
     exact = estimate_text(body.decode())

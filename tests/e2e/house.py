@@ -51,6 +51,7 @@ class House:
 def serving(simulator: Simulator, backend: str, file: Mapping[str, object] | None = None, /, **settings: str) -> Iterator[House]:
     """The server as its command wires it, but for the signals, which a thread cannot have.
 
+    ``backend``: asyncio, uvloop or trio.
     ``settings``: as in the environment; ``file``: as in config.json, and then the simulator is nobody's upstream by itself.
     """
     house = House(simulator=simulator)
@@ -84,7 +85,8 @@ def serving(simulator: Simulator, backend: str, file: Mapping[str, object] | Non
             with anyio.CancelScope(shield=True):
                 await upstream.close()
 
-    with start_blocking_portal(backend) as portal:
+    options = {"use_uvloop": True} if backend == "uvloop" else {}
+    with start_blocking_portal("trio" if backend == "trio" else "asyncio", options) as portal:
         future, house.port = portal.start_task(serve)
         try:
             yield house

@@ -197,6 +197,29 @@ def test_a_compressed_body_is_taken_where_it_is_allowed(simulator: Simulator, ba
         assert post(house, body=packed, content_encoding="gzip").status == 415
 
 
+@backends
+def test_an_absolute_target_is_served_where_it_names_us(simulator: Simulator, backend: str) -> None:
+    with serving(simulator, backend) as house:
+        own = f"http://127.0.0.1:{house.port}"
+        assert ask(house, "GET", f"{own}/health").status == 200
+        assert post(house, f"{own}/v1/messages?beta=true").status == 200
+        foreign = ask(house, "GET", "http://evil.example/health")
+        assert (foreign.status, code(foreign)) == (403, "forbidden_host")
+        # What the target says counts, and Host does not (RFC 9112 3.2.2).
+        assert ask(house, "GET", f"{own}/health", host="evil.example").status == 200
+
+
+@backends
+def test_values_may_hold_what_is_not_ASCII_and_it_goes_nowhere(simulator: Simulator, backend: str) -> None:
+    with serving(simulator, backend) as house:
+        reply = post(house, x_request_id="anfrage-ü", x_title="café 日本".encode().decode("latin-1"))
+        assert (reply.status, reply.headers["x-request-id"][:4]) == (200, "req_")
+        assert all(value.isascii() for field in simulator.requests[-1].headers.items() for value in field)
+        refused = post(house, x_title="a\x01b")
+        assert (refused.status, code(refused)) == (400, "malformed_http")
+        assert refused.json["error"]["message"].endswith("found control character 0x01 in header x-title")
+
+
 def test_the_head_of_a_request_has_its_limit(simulator: Simulator) -> None:
     with serving(simulator, "asyncio", MAX_HEADER_KB="2") as house:
         assert ask(house, "GET", "/health", x_padding="x" * 1500).status == 200

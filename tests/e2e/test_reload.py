@@ -162,6 +162,58 @@ async def test_an_invalid_change_changes_nothing_and_is_reported_whole(anyio_bac
         assert await here.say("first") == "two first"
 
 
+async def test_no_state_of_a_file_between_two_others_opens_the_door(anyio_backend: str, tmp_path: Path) -> None:
+    async with place(tmp_path, anyio_backend) as here:
+        whole = json.dumps({"ak": "inbound", **json.loads(providers(here.one, "first"))})
+        here.write("config.json", whole)
+        await here.hear("PROXY_API_KEY changed")
+        broken = [
+            "",
+            "{",
+            "{}",
+            whole[:10],
+            whole.replace('"providers"', '"provider"'),
+            '{"providers": []}',
+            '{"x": 1}',
+            "null",
+            "[]",
+            None,
+        ]
+        for text in broken:
+            if text is None:
+                (tmp_path / "config.json").unlink()
+            else:
+                here.write("config.json", text)
+            here.hang_up()
+            said = await here.hear("configuration invalid, nothing has changed")
+            assert b"canary" not in said
+            assert b"settings: " not in said
+            assert await here.say("first") == "unauthorized"
+        here.write("config.json", whole.replace("inbound", "other"))
+        here.hang_up()
+        await here.hear("PROXY_API_KEY changed")
+        assert await here.say("first") == "unauthorized"
+        here.write("config.json", whole.replace('"inbound"', '""'))
+        here.hang_up()
+        await here.hear("PROXY_API_KEY changed")
+        assert await here.say("first") == "one first"
+
+
+async def test_a_dotenv_that_vanishes_changes_nothing(anyio_backend: str, tmp_path: Path) -> None:
+    async with place(tmp_path, anyio_backend) as here:
+        whole = "SERVER_API_KEY=k-canary\nTEXT_ENDPOINT_PREFERENCE=openai\nPROXY_API_KEY=inbound\n"
+        here.write(".env", whole)
+        await here.hear("PROXY_API_KEY changed")
+        for text in (None, "", "SERVER_API_KEY=k-canary\n", "# nothing\n"):
+            if text is None:
+                (tmp_path / ".env").unlink()
+            else:
+                here.write(".env", text)
+            here.hang_up()
+            assert b"settings: " not in await here.hear("configuration invalid, nothing has changed")
+            assert await here.say("first") == "unauthorized"
+
+
 async def test_a_signal_reads_everything_again(anyio_backend: str, tmp_path: Path) -> None:
     async with place(tmp_path, anyio_backend) as here:
         here.hang_up()

@@ -214,6 +214,32 @@ def test_chat_to_messages(to: str, added: list[list[Json]]) -> None:
     keep_their_beginning(sent(CHAT, to, nonced(chat_body, added)))
 
 
+@st.composite
+def merging_sessions(draw: st.DrawFn) -> list[list[Json]]:
+    """What each request adds where the client says more before the model has answered, or instructs it on the way."""
+    contents = said | st.lists(parts, min_size=1, max_size=2)
+    mine = st.builds(lambda one: {"role": "user", "content": one}, contents)
+    rules = st.builds(lambda role, one: {"role": role, "content": one}, st.sampled_from(["system", "developer"]), said)
+    answers = st.builds(lambda one: {"role": "assistant", "content": one}, said)
+    steps = st.tuples(st.lists(answers, max_size=1), st.lists(mine | rules, min_size=1, max_size=2))
+    return [[draw(mine)], *([*answered, *more] for answered, more in draw(st.lists(steps, min_size=1, max_size=4)))]
+
+
+@pytest.mark.parametrize("to", MESSAGESES)
+@given(merging_sessions())
+def test_chat_to_messages_with_turns_that_merge(to: str, added: list[list[Json]]) -> None:
+    """All blocks stay but an instruction that stood last as a turn of its own, which the upstream takes there only."""
+    for earlier, later in itertools.pairwise(sent(CHAT, to, nonced(chat_body, added))):
+        before, now = members(earlier), members(later)
+        begun, grown = before.pop("messages"), now.pop("messages")
+        turns = earlier.body["messages"]
+        if turns[-1]["role"] == "system" and not grown.startswith(begun[:-1]):
+            begun = begun[: begun.rindex(b',{"role":"system"')] + b"]"
+        assert begun.endswith(b"}]}]")
+        assert grown.startswith((begun[: -len(b"]}]")] + b",", begun[:-1] + b","))
+        assert now == before
+
+
 @pytest.mark.parametrize("to", SAME_CHATS)
 @given(chat_sessions())
 def test_chat_to_chat(to: str, added: list[list[Json]]) -> None:

@@ -172,7 +172,7 @@ def test_a_settled_selection_is_the_same_and_can_be_replaced(given_: Settings, n
 
 @given(given_=settings())
 def test_settings_are_checked_without_fail(given_: Settings) -> None:
-    assert all(line.isprintable() for line in problems(given_))
+    assert all(f"{one.path}{one.text}".isprintable() for one in problems(given_))
 
 
 # ---------------------------------------------------------------------------------------------------- groups

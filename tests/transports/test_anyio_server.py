@@ -122,7 +122,7 @@ def test_an_open_relay_is_exit_code_4_with_the_remedies(
     assert "k-canary" not in said
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["--backend", "curio"], ["--port"]])
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["extra"], ["--port"]])
 def test_wrong_usage_is_exit_code_2(directory: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         anyio_server.main(arguments)
@@ -154,6 +154,15 @@ def test_address_upstreams_and_routing_are_printed() -> None:
         "  upstream: international/openai https://api.z.ai/api/coding/paas/v4",
         "  routing: auto; GLM server international",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("10.0.0.0", "10.0.0.0")]
+)
+def test_a_demonstration_says_how_to_reach_it_from_here(host: str, reached: str) -> None:
+    said = anyio_server.greeting(Gateway(Settings(demo=True)), (), f"http://{host}:5000")
+    assert said[0] == f"anthropic-proxy listens on http://{host}:5000"
+    assert f"curl -s http://{reached}:5000/v1/messages" in said[2]
 
 
 def test_providers_are_counted_and_keys_are_not_shown() -> None:

@@ -256,10 +256,64 @@ def test_without_a_home_the_directory_of_files_is_here(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ['{"prot": 1}', '{"providers": {}}', "[]", "{", "not json"])
-def test_a_config_json_of_somebody_else_is_left_alone(place: Place, text: str) -> None:
-    place.write("config.json", text)
-    assert place.load().origins == {}
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"prot": 1}', "found 'prot' (did you mean port?), and neither providers nor any setting"),
+        ('{"name": "x", "version": 1, "main": 2, "scripts": {}}', "found 'name', 'version', 'main', ..., and neither"),
+        ('{"profiles": []}', "found 'profiles' (did you mean prices?), and neither"),
+        ('{"models": ["x"], "cli": 1}', "found 'models' (did you mean model_limits?), 'cli', and neither"),
+        ('{"sk-canary-canary": 1, "canary0123456789canary": 1}', "found '...', '...', and neither"),
+        ("{}", "found nothing, and neither"),
+        ('{"_": 1}', "found nothing, and neither"),
+        ("", "found nothing, and neither"),
+        ("[]", "it is JSON, and no object"),
+        ('"canary"', "it is JSON, and no object"),
+    ],
+)
+def test_a_config_json_of_somebody_else_is_left_alone_and_that_is_said(place: Place, text: str, why: str) -> None:
+    path = place.write("config.json", text)
+    found = place.load()
+    (warning,) = found.warnings
+    assert warning.startswith(f"config.json: left alone, as it is not for this proxy: {why}")
+    assert "canary" not in warning
+    assert (found.origins, found.held) == ({}, ())
+    assert path in found.watched
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "config.json: line 1, column 2: expected JSON"),
+        ("not json", "config.json: line 1, column 1: expected JSON"),
+        ('{"a": 1, "a": 2}', "config.json: found the key 'a' twice"),
+        ('{"a": NaN}', "config.json: found NaN, expected JSON"),
+        (b"\xff\xfe", "config.json: expected UTF-8"),
+        (None, "config.json: cannot be read: Is a directory"),
+        ('{"provider": []}', "config.json: provider: unknown key, did you mean providers?"),
+        ('{"Providers": []}', "config.json: Providers: unknown key, did you mean providers?"),
+        ('{"providrs": [], "x": 1}', "config.json: providrs: unknown key, did you mean providers?"),
+        ('{"providers": {}}', "config.json: providers: found an object, expected a list of providers"),
+        ('{"providers": "SUPERSECRET"}', "config.json: providers: found text, expected a list of providers"),
+        ('{"ak": ["SUPERSECRET"]}', "config.json: ak: found a list in place of a secret, expected text without spaces"),
+        ('{"port": "x"}', "config.json: port: found 'x', expected a whole number"),
+        ('{"PORT": 1}', "config.json: PORT: unknown key, did you mean port?"),
+    ],
+)
+def test_a_config_json_that_is_ours_or_nobodys_has_to_be_right(place: Place, text: str | bytes | None, problem: str) -> None:
+    if text is None:
+        (place.directory / "config.json").mkdir()
+    else:
+        (place.directory / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = place.problems()
+    assert found[0].startswith(problem)
+    assert "SUPERSECRET" not in str(found)
+
+
+def test_a_config_json_with_settings_alone_is_ours(place: Place) -> None:
+    place.write("config.json", '{"ak": "k", "port": 7, "_": 1}')
+    found = place.load()
+    assert (found.settings.proxy_api_key, found.settings.port, found.warnings) == ("k", 7, ())
 
 
 def test_a_config_json_that_is_ours_and_broken_is_a_problem(place: Place) -> None:
@@ -283,6 +337,8 @@ def test_a_file_that_is_named_takes_the_place_of_the_usual_one(place: Place) -> 
         (None, "given.json: there is no such file, and CONFIG_PATH or --config names it"),
         ("", "given.json: found nothing, expected at least one provider or one setting"),
         ("{}", "given.json: found nothing, expected at least one provider or one setting"),
+        ('{"providers": []}', "given.json: found nothing, expected at least one provider or one setting"),
+        ('{"ak": "", "port": null, "model_map_json": {}}', "given.json: found nothing, expected at least one provider or one setting"),
         ('{"_": 1}', "given.json: found nothing, expected at least one provider or one setting"),
         ("[]", "given.json: expected an object with names and values"),
         ('{"port": 1,}', "given.json: line 1, column 12: expected JSON"),
@@ -340,6 +396,8 @@ def test_all_problems_are_said_at_once_and_none_holds_a_secret(place: Place) -> 
     [
         ({"PROXY_SERVER": "mars"}, "environment: PROXY_SERVER: found 'mars', expected one of international, cn"),
         ({"FAILOVER_TARGETS": "mars"}, "environment: FAILOVER_TARGETS: found 'mars', expected"),
+        ({"FAILOVER_TARGETS": "sk-canary-canary"}, "environment: FAILOVER_TARGETS: found '...', expected"),
+        ({"PROXY_SERVER": "sk-canary-canary"}, "environment: PROXY_SERVER: found '...', expected"),
     ],
 )
 def test_names_that_lead_nowhere_are_a_problem_of_who_said_them(place: Place, environment: Mapping[str, Any], expected: str) -> None:
@@ -347,10 +405,98 @@ def test_names_that_lead_nowhere_are_a_problem_of_who_said_them(place: Place, en
     assert problem.startswith(expected)
 
 
-def test_names_that_lead_nowhere_in_entries_are_a_problem(place: Place) -> None:
-    place.write("servers.yaml", "mine: {endpoint: x.example, fallbacks: [mars]}")
+def test_a_name_that_leads_nowhere_is_named_as_it_was_given(place: Place) -> None:
+    place.write("config.yaml", "current_server: mars")
     (problem,) = place.problems()
-    assert "'mars'" in problem
+    assert problem.startswith(f"{place.home / 'config.yaml'}: current_server: found 'mars', expected one of international, cn")
+
+
+def test_names_that_lead_nowhere_in_entries_are_a_problem_of_their_file_and_path(place: Place) -> None:
+    place.write("servers.yaml", "my-own: {endpoint: x.example, fallbacks: [cn, mars]}")
+    models = [{"id": "m1"}, {"id": "m2", "fallbacks": ["m1", "venus"]}]
+    place.write("config.json", json.dumps({"providers": [{**PROVIDER, "name": "cn", "models": models}]}))
+    assert [problem.partition(", ")[0] for problem in place.problems()] == [
+        "config.json: providers[0].name: found 'cn'",
+        "config.json: providers[0].models[1].fallbacks[1]: found 'venus'",
+        f"{place.home / 'servers.yaml'}: 'my-own'.fallbacks[1]: found 'mars'",
+    ]
+
+
+def test_problems_of_every_stage_are_said_in_one_go(place: Place) -> None:
+    place.write("config.yaml", "condensation_caution_threshold: 0.9")
+    found = place.problems(
+        "--backend", "curio", "--uvloop", "maybe", "--host", "0.0.0.0",
+        PROXY_SERVER="mars", FAILOVER_TARGETS="moon", SERVER_API_KEY="k-canary", PORT="x",
+    )  # fmt: skip
+    assert [problem.partition(": found")[0].partition(": anyone")[0] for problem in found] == [
+        "flag --backend: BACKEND",
+        "flag --uvloop: UVLOOP",
+        "environment: PORT",
+        f"{place.home / 'config.yaml'}: condensation_caution_threshold",
+        "environment: PROXY_SERVER",
+        "environment: FAILOVER_TARGETS",
+        "SERVER_API_KEY is set and HOST is 0.0.0.0",
+    ]
+    assert "canary" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "also"),
+    [
+        ("config.json", "{", ["environment: PROXY_SERVER"]),  # it might have the key, and models
+        ("config.yaml", "port: [", ["environment: PROXY_SERVER"]),
+        ("servers.yaml", "x: [", ["SERVER_API_KEY is set"]),
+        ("servers.yaml", "mars: {endpoint: 5}", ["SERVER_API_KEY is set"]),
+        (".env", "FAILOVER_TARGETS='x", ["environment: PROXY_SERVER"]),
+        (".env", "PORT=x", ["environment: PROXY_SERVER", "environment: FAILOVER_TARGETS", "SERVER_API_KEY is set"]),
+    ],
+)
+def test_nothing_is_said_of_what_a_broken_file_may_have_settled(place: Place, name: str, text: str, also: list[str]) -> None:
+    place.write(name, text)
+    found = place.problems(HOST="0.0.0.0", SERVER_API_KEY="k", PROXY_SERVER="mars", FAILOVER_TARGETS="moon")
+    assert len(found) == 1 + len(also)
+    assert all(problem.startswith(expected) for problem, expected in zip(found[1:], also, strict=True))
+
+
+def test_invalid_goes_before_unsafe(place: Place) -> None:
+    with pytest.raises(SettingsError) as caught:
+        place.load("--host", "0.0.0.0", SERVER_API_KEY="k", PORT="x")
+    assert not isinstance(caught.value, UnsafeSettings)
+    with pytest.raises(SettingsError) as caught:
+        place.load("--host", "0.0.0.0", SERVER_API_KEY="k", PROXY_SERVER="mars")
+    assert not isinstance(caught.value, UnsafeSettings)
+    with pytest.raises(UnsafeSettings):
+        place.load("--host", "0.0.0.0", SERVER_API_KEY="k")
+
+
+def test_a_flag_is_called_by_its_own_name(place: Place) -> None:
+    (problem,) = place.problems("--server", "mars")
+    assert problem.startswith("flag --server: PROXY_SERVER: found 'mars'")
+
+
+def test_what_files_hold_is_known(place: Place) -> None:
+    place.write(".env", "PORT=1\nPROXY_API_KEY=\nOTHERS=x")
+    place.write("config.json", GO)
+    place.write("config.yaml", "ak: k\nport: 2\nmodels: {a: {}}\nhost:")
+    place.write("servers.yaml", "cn: {api_key: k}")
+    found = place.load()
+    assert [(held.path, held.name) for held in found.held] == [
+        (place.directory / ".env", ".env"),
+        (place.directory / "config.json", "config.json"),
+        (place.home / "config.yaml", str(place.home / "config.yaml")),
+        (place.home / "servers.yaml", str(place.home / "servers.yaml")),
+    ]
+    assert [set(held.settings) for held in found.held] == [
+        {"port"},
+        {"port", "proxy_api_key", "providers", "request_timeout", "log_body_max_chars", "log_stream_text_preview_chars"},
+        {"proxy_api_key", "port", "models"},
+        {"servers"},
+    ]
+    assert [held.needs for held in found.held] == [(), ("providers",), (), ()]
+    assert found.cleared == {"proxy_api_key", "host"}
+    place.write("config.json", "{}")
+    place.write(".env", "OTHERS=x")
+    assert len(place.load(HOST="", PROXY_API_KEY="").held) == 2
 
 
 def test_a_key_that_anyone_could_spend_is_refused(place: Place) -> None:
@@ -360,7 +506,7 @@ def test_a_key_that_anyone_could_spend_is_refused(place: Place) -> None:
     assert any("ALLOW_OPEN_RELAY" in warning for warning in place.load("--host", "0.0.0.0", ALLOW_OPEN_RELAY="yes").warnings)
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["--backend", "curio"], ["extra"]])
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["extra"], ["--port"]])
 def test_wrong_flags_end_with_code_2(place: Place, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         place.load(*arguments)
@@ -397,6 +543,10 @@ def test_a_file_is_referred_to_from_where_the_reference_stands(place: Place) -> 
         ("file:gone", "key: there is no file '"),
         ("file:empty", "empty: found 0 characters, expected a value"),
         ("file:long", "long: found 70000 characters, expected a value"),
+        ("env:sk-canary-canary", "the environment has no '...', which is referred to"),
+        ("file:sk-canary-canary", "/...', which is referred to"),
+        ('"file:a\\0b"', "cannot be read: its name is none a file can have"),
+        (f"file:{'canary01' * 40}", "/...: cannot be read: File name too long"),
         ("file:folder", "folder: cannot be read: Is a directory"),
         ("file:latin", "latin: expected UTF-8 (invalid"),
     ],
@@ -409,6 +559,7 @@ def test_a_reference_that_leads_nowhere_is_a_problem(place: Place, value: str, e
     place.write("config.yaml", f"server_api_key: {value}\n")
     (problem,) = place.problems()
     assert expected in problem
+    assert "canary" not in problem
 
 
 # -------------------------------------------------------------------------------------------------- modes, demo, proxies

@@ -51,6 +51,18 @@ def test_a_line_that_is_none_is_mentioned_by_its_number(line: str) -> None:
     assert found.warnings == ["line 2: expected NAME=value; left out"]
 
 
+@pytest.mark.parametrize("value", ["${B}", "$B", "a${B}c", '"a $B"', '"${B:-c}"', "a $b # c"])
+def test_a_name_behind_a_dollar_draws_a_warning_and_stays(value: str) -> None:
+    found = dotenv.parse(f"\nA={value}")
+    assert found.warnings == ["line 2: A: a $ and a name stand for nothing here, and stay as they are"]
+    assert "$" in found.values["A"]
+
+
+@pytest.mark.parametrize("value", ["'${B}'", '"\\$B"', "^a$", "$", "$5", "5 # $B", "a$|b$"])
+def test_other_dollars_do_not(value: str) -> None:
+    assert dotenv.parse(f"A={value}").warnings == []
+
+
 @given(st.text())
 def test_any_text_is_parsed_and_not_repeated(text: str) -> None:
     found = dotenv.parse("SECRET='" + text.replace("\n", "") + "canary\n" + text)
@@ -87,10 +99,16 @@ def test_a_file_is_an_object(path: Path, text: str, value: object) -> None:
         (YAML, "a: b: canary", "line 1, column 5: expected YAML (mapping values are not allowed here)"),
         (YAML, "a: 'canary", "line 1, column 11: expected YAML (found unexpected end of stream)"),
         (YAML, "a: 1\nb: 2\na: canary", "line 3, column 1: expected YAML (found a key twice)"),
-        (YAML, "a: *canary", "line 1, column 4: expected YAML (found undefined alias)"),
-        (YAML, "a: !canary x", "line 1, column 4: expected YAML (could not determine a constructor for the tag)"),
-        (YAML, "a: !!int canary", "expected YAML"),
-        (YAML, "a: \x07canary", "expected YAML"),
+        (YAML, "a: *canary", "line 1, column 4: expected YAML (found undefined alias '...')"),
+        (YAML, "a: !canary x", "line 1, column 4: expected YAML (could not determine a constructor for the tag '...')"),
+        (YAML, "a: !!int canary", "expected YAML (found a value that its tag cannot stand for)"),
+        (YAML, "a: 1\nb: \x07canary", "line 2: expected YAML (special characters are not allowed)"),
+        (YAML, "a: 1\n\tb: canary", "line 2, column 1: expected YAML (found character '\\t' that cannot start any token)"),
+        (YAML, "a: [canary", "line 1, column 11: expected YAML (expected ',' or ']', but got '<stream end>')"),
+        (YAML, "a: !ca'nary' x", "line 1, column 4: expected YAML (could not determine a constructor for the tag '...')"),
+        (YAML, "a: *can\"ary'", "line 1, column "),
+        (YAML, "a: 1\n b: canary", "line 2, column 3: expected YAML (mapping values are not allowed here)"),
+        (YAML, "a: 1\n---\nb: canary", "line 2, column 1: expected YAML (but found another document)"),
         (YAML, "canary", "expected an object with names and values"),
         (YAML, "[" * 5_000, "nested too deeply"),
     ],
@@ -148,6 +166,10 @@ def test_a_file_is_made_for_its_owner_alone(tmp_path: Path) -> None:
         ("port: 1\n", "allowed_hosts", ["a", "b"], "port: 1\nallowed_hosts:\n- a\n- b\n"),
         ("port: 1\n", "ak", "0123", "port: 1\nak: '0123'\n"),
         ("port: 1\n", "ak", "yes", "port: 1\nak: yes\n"),
+        ("# a\nproxy_server: cn # b\nport: 1\n", "current_server", "my", "# a\nproxy_server: my # b\nport: 1\n"),
+        ("current_server: cn\nport: 1\nproxy_server: cn\n", "current_server", "my", "port: 1\nproxy_server: my\n"),
+        ("current_server: cn\nport: 1\n", "current_server", "my", "current_server: my\nport: 1\n"),
+        ("proxy_server: cn\nport: 1\n", "current_server", None, "port: 1\n"),
         ("port: 1\n", "model_map_json", {"a": "b"}, "port: 1\nmodel_map_json:\n  a: b\n"),
     ],
 )
@@ -158,7 +180,7 @@ def test_a_setting_is_written_and_everything_else_stays(tmp_path: Path, before: 
     write_setting(path, name, value)
     assert path.read_text() == after
     assert mode(path) == 0o600
-    assert decode(after, path).get(name) == value
+    assert decode(after, path).get("proxy_server" if "proxy_server" in after else name) == value
     assert list(tmp_path.iterdir()) == [path]
 
 

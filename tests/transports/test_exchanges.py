@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import anyio
@@ -133,6 +134,21 @@ async def test_a_flow_that_asks_for_more_after_its_client_left_is_a_logged_bug(c
         await until(lambda: not house.listener.connections)
     assert re.search(r"req_[0-9a-f]{24}: internal error after the client had gone", caplog.text)
     assert "asked for Send after its client had gone" in caplog.text
+
+
+# --------------------------------------------------------------------------------------------------------------- log
+
+
+async def test_what_an_exchange_notes_is_information_and_its_alarms_are_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    def alarmed(request: Request) -> Flow[Outcome]:
+        yield from Start(Head(204, ()))
+        return Done(204, "well", notes=["noted"], alarms=[("warning", "look here"), ("error", "look at once")])
+
+    caplog.set_level(logging.INFO)
+    async with gateway(alarmed) as house, client(house.port) as caller:
+        await caller.ask("GET", "/")
+    lines = [(found.levelname, found.getMessage().split(" ", 1)[1]) for found in caplog.records if found.getMessage().startswith("req_")]
+    assert lines == [("INFO", "noted"), ("WARNING", "look here"), ("ERROR", "look at once"), ("INFO", "204 well")]
 
 
 # -------------------------------------------------------------------------------------------------------------- bugs

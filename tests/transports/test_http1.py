@@ -89,7 +89,13 @@ BROKEN = [
     pytest.param(b"GET / HTTP/1.1\r\n host: x\r\n\r\n", id="first header folded"),
     pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nfoo: a\x00b\r\n\r\n", id="NUL in a value"),
     pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nfoo: a\x01b\r\n\r\n", id="control character in a value"),
-    pytest.param("GET / HTTP/1.1\r\nhost: x\r\nfoo: ü\r\n\r\n".encode(), id="non-ASCII in a value"),
+    pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nfoo: a\x7fb\r\n\r\n", id="DEL in a value"),
+    pytest.param("GET / HTTP/1.1\r\nhost: x\r\nfoü: a\r\n\r\n".encode(), id="non-ASCII in a name"),
+    pytest.param("GET /ü HTTP/1.1\r\nhost: x\r\n\r\n".encode(), id="non-ASCII in the target"),
+    pytest.param("GÜT / HTTP/1.1\r\nhost: x\r\n\r\n".encode(), id="non-ASCII in the method"),
+    pytest.param(POST + b"content-length: \xb25\r\n\r\nhello", id="non-ASCII in a length"),
+    pytest.param(POST + b"transfer-encoding: chunked\xa0\r\n\r\n0\r\n\r\n", id="non-ASCII in a coding"),
+    pytest.param(POST + b"transfer-encoding\xa0: chunked\r\ncontent-length: 5\r\n\r\nhello", id="non-ASCII after the name of a coding"),
     pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nf(o: a\r\n\r\n", id="bad header name"),
     pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\n: a\r\n\r\n", id="no header name"),
     pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nfoo\r\n\r\n", id="no colon"),
@@ -126,6 +132,69 @@ BROKEN = [
 def test_what_parsers_may_frame_differently_is_refused(data: bytes, step: int | None) -> None:
     with pytest.raises(BadRequest):
         fed(data, step)
+
+
+#: What is wrong -> what is said of it.
+SAID = [
+    (b"GET / HTTP/1.1\r\nhost: x\r\nx-api-key: SECRET\x01SECRET\r\n\r\n", "found control character 0x01 in header x-api-key"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nX-Api-Key: SECRET\x00\r\n\r\n", "found control character 0x00 in header X-Api-Key"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nfoo: SECRET\rSECRET\r\n\r\n", "found a bare CR in header foo"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nfoo: SECRET\nbar: b\r\n\r\n", "found a bare LF in header foo"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nSEC\x7fRET: a\r\n\r\n", "found control character 0x7f in header line 2"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"n" * 70 + b": \x02\r\n\r\n", "found control character 0x02 in header " + "n" * 64),
+    (b"GET /SECRET\x01 HTTP/1.1\r\nhost: x\r\n\r\n", "found control character 0x01 in the request line"),
+    (b"GET /SECRET \xff HTTP/1.1\r\nhost: x\r\n\r\n", "expected METHOD target HTTP/1.1 in the request line"),
+    (b"G(T /SECRET HTTP/1.1\r\nhost: x\r\n\r\n", "expected METHOD target HTTP/1.1 in the request line"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nfoo: SECRET\r\n SECRET\r\n\r\n", "found a line break in header foo"),
+    (b"GET / HTTP/1.1\r\n\tSECRET\r\n\r\n", "found a line break in the request line"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nx-api-key : SECRET\r\n\r\n", "expected a name, a colon and a value in header line 2"),
+    (b"GET / HTTP/1.1\r\nhost: x\r\nSECRET\r\n\r\n", "expected a name, a colon and a value in header line 2"),
+    (b"GET / HTTP/1.1\r\n\r\n", "Missing mandatory Host: header"),
+    (POST + b"content-length: 5\r\ncontent-length: 6\r\n\r\n", "its length is ambiguous"),
+]
+
+
+@pytest.mark.parametrize("step", [None, 1])
+@pytest.mark.parametrize(("data", "problem"), SAID)
+def test_a_malformed_request_is_told_what_is_wrong_where_and_no_value(data: bytes, problem: str, step: int | None) -> None:
+    with pytest.raises(BadRequest) as caught:
+        fed(data, step)
+    assert (caught.value.message, caught.value.code) == (f"malformed HTTP request: {problem}", "malformed_http")
+
+
+@pytest.mark.parametrize("value", ["ü".encode(), b"\x80\xff", b"caf\xe9", "日本".encode()])
+@pytest.mark.parametrize("step", [None, 1])
+def test_a_value_may_hold_what_is_not_ASCII(value: bytes, step: int | None) -> None:
+    request = request_of(fed(b"GET / HTTP/1.1\r\nhost: x\r\nx-request-id: " + value + b"\r\n\r\n", step))
+    assert request.headers[1] == (b"x-request-id", value)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "rest"),
+    [
+        (b"http://127.0.0.1:5000/health", b"127.0.0.1:5000", "/health"),
+        (b"HTTPS://Proxy.Example/v1/models?limit=1", b"Proxy.Example", "/v1/models?limit=1"),
+        (b"http://h", b"h", "/"),
+        (b"http://h?a=b", b"h", "/?a=b"),
+        (b"http://h/a?b=http://x/y", b"h", "/a?b=http://x/y"),
+        (b"http://user@h/", b"user@h", "/"),
+        (b"http:///a", b"", "/a"),
+        (b"ftp://h/a", b"x", "ftp://h/a"),
+        (b"/http://h/a", b"x", "/http://h/a"),
+        (b"*", b"x", "*"),
+    ],
+)
+def test_an_absolute_target_says_whom_it_is_for_and_Host_does_not(target: bytes, host: bytes, rest: str) -> None:
+    request = request_of(fed(b"GET " + target + b" HTTP/1.1\r\na: b\r\nhost: x\r\n\r\n"))
+    assert (request.target, sorted(request.headers)) == (rest, [(b"a", b"b"), (b"host", host)])
+
+
+def test_a_refusal_of_an_absolute_target_is_in_the_callers_dialect() -> None:
+    made = connection()
+    made.receive(b"POST http://h/v1/messages HTTP/1.1\r\nhost: x\r\nbad\r\n\r\n")
+    with pytest.raises(BadRequest):
+        made.advance()
+    assert made.target == "/v1/messages"
 
 
 @pytest.mark.parametrize("step", [None, 1])

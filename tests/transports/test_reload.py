@@ -19,7 +19,7 @@ from core.settings import Settings, SettingsError
 from core.settings.upstreams import SERVERS, Bases, Model, Provider, Server
 from tests.transports.toys import PATIENCE, until
 from transports import selection
-from transports.config import Configuration
+from transports.config import Configuration, Held
 from transports.reload import Live, Watch, changes
 from transports.selection import Selection
 from transports.upstream import Proxies, Proxy
@@ -290,6 +290,112 @@ async def test_a_configuration_that_is_safe_only_at_its_own_address_is_refused_a
     assert "nothing has changed" in said[0]
     assert "PROXY_API_KEY" in said[1]
     assert "k-canary" not in "".join(said)
+
+
+# ------------------------------------------------------------------------------------------- files that vanish or say nothing
+
+
+def holding(house: House, *held: Held, **settings: object) -> Configuration:
+    return replace(house.configured(**settings), held=held)
+
+
+ENV = Held(FILE, ".env", ("proxy_api_key", "port", "providers"))
+
+
+async def keeping(house: House, *held: Held, **settings: object) -> Live:
+    live = house.live(**settings)
+    live._configuration = house.next = holding(house, *held, **settings)
+    await live.look()
+    house.said()
+    return live
+
+
+async def refused(house: House, live: Live, new: Configuration | Exception) -> list[str]:
+    """The problems with a change that changes nothing."""
+    gateway = live.gateway
+    house.next = new
+    await live.look(asked=True)
+    assert live.gateway is gateway
+    said = house.said()
+    assert said[0].startswith("ERROR configuration invalid, nothing has changed")
+    return [line.removeprefix("ERROR configuration: ") for line in said[1:]]
+
+
+async def test_a_file_that_has_gone_changes_nothing_until_it_is_there_again(house: House) -> None:
+    live = await keeping(house, ENV, autotext_model="glm-4.5")
+    house.disk.remove(FILE)
+    gateway = live.gateway
+    house.next = holding(house)
+    await live.look()
+    assert live.gateway is gateway
+    advice = "write it again, or restart to go on without it"
+    assert house.said()[1:] == [f"ERROR configuration: .env: has gone; it held PROXY_API_KEY, PORT, providers; {advice}"]
+    await live.look()
+    assert house.said() == []
+    await house.change(live, holding(house, ENV, autotext_model="glm-5"))
+    assert live.settings.autotext_model == "glm-5"
+
+
+async def test_a_file_that_has_gone_is_named_beside_what_follows_from_it(house: House) -> None:
+    live = await keeping(house, replace(ENV, settings=tuple(f"name_{index}" for index in range(7))))
+    house.disk.remove(FILE)
+    found = await refused(house, live, SettingsError(["config.yaml: no key"]))
+    assert [problem.partition(";")[0] for problem in found] == [".env: has gone", "config.yaml: no key"]
+    assert "it held NAME_0, NAME_1, NAME_2, NAME_3, NAME_4 and 2 more;" in found[0]
+
+
+async def test_a_file_that_says_nothing_any_more_changes_nothing(house: House) -> None:
+    live = await keeping(house, ENV)
+    (problem,) = await refused(house, live, holding(house))
+    assert problem.startswith(".env: sets nothing any more; it held PROXY_API_KEY, PORT, providers; write it again")
+    assert await refused(house, live, SettingsError(["x"])) == ["x"]
+
+
+async def test_a_file_has_to_keep_what_makes_it_ours(house: House) -> None:
+    live = await keeping(house, replace(ENV, needs=("providers",)))
+    (problem,) = await refused(house, live, holding(house, replace(ENV, settings=("port",))))
+    assert problem == ".env: providers: has gone; write it again, or restart to go on without"
+    await house.change(live, holding(house, replace(ENV, settings=("providers",)), max_retries=7))
+    assert live.settings.max_retries == 7
+
+
+async def test_files_that_set_nothing_come_and_go(house: House) -> None:
+    live = await keeping(house)
+    await house.change(live, holding(house, ENV, max_retries=7))
+    assert house.said() == ["INFO settings: MAX_RETRIES: 2 -> 7"]
+    assert (await refused(house, live, holding(house)))[0].startswith(".env: sets nothing")
+
+
+OWNED = (
+    {"server_api_key": "k-canary"},
+    {"providers": (Provider("p", Bases(openai="http://p"), (Model("m", "m", "m"),), api_key="k-canary"),)},
+    {"servers": {**SERVERS, "cn": replace(SERVERS["cn"], api_key="k-canary")}},
+)
+
+
+@pytest.mark.parametrize("owned", OWNED)
+async def test_a_reload_does_not_open_the_door_where_there_is_a_key_to_spend(house: House, owned: dict[str, object]) -> None:
+    live = await keeping(house, ENV, proxy_api_key="inbound", **owned)
+    (problem,) = await refused(house, live, holding(house, ENV, **owned))
+    assert problem.startswith("PROXY_API_KEY: set until now, and not any more, while ")
+    assert "canary" not in problem
+    assert live.settings.proxy_api_key == "inbound"
+    await house.change(live, holding(house, ENV, proxy_api_key="other", **owned))
+    assert live.settings.proxy_api_key == "other"
+    await house.change(live, replace(holding(house, ENV, **owned), cleared=frozenset({"proxy_api_key"})))
+    assert live.settings.proxy_api_key is None
+
+
+async def test_a_door_with_nothing_behind_it_may_be_opened(house: House) -> None:
+    live = await keeping(house, ENV, proxy_api_key="inbound", server_api_key="k")
+    await house.change(live, holding(house, ENV))
+    assert live.settings.proxy_api_key is None
+
+
+async def test_a_demonstration_has_no_door(house: House) -> None:
+    live = await keeping(house, ENV, proxy_api_key="inbound", server_api_key="demo", demo=True)
+    await house.change(live, holding(house, ENV, server_api_key="demo", demo=True))
+    assert live.settings.proxy_api_key is None
 
 
 async def test_another_forward_proxy_needs_a_restart(house: House) -> None:

@@ -10,13 +10,18 @@ import pytest
 
 from core.effects import Deadlines, UpstreamRequest
 from core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimeout
-from tests.transports.toys import CHUNKED, LAST_CHUNK, Visit, chunk, plain, post, toy_upstream, until, upstream
+from tests.transports.toys import CHUNKED, LAST_CHUNK, LOOPS, Visit, chunk, plain, post, toy_upstream, until, upstream
 from transports.upstream import Call, Census, PoolLimits
 
 pytestmark = pytest.mark.anyio
 
 CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
 LIMITLESS = Deadlines(0, 0, 0, 0)
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return request.param
 
 
 async def whole(call: Call) -> bytes:
@@ -171,6 +176,70 @@ async def test_an_answer_that_is_cut_is_a_failure_and_no_end(ending: bytes) -> N
         assert client.census == Census(0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("part", "phase"),
+    [
+        pytest.param(b"", "head", id="before the head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-", "head", id="in the head"),
+        pytest.param(plain(b"whole")[:-2], "body", id="in the body"),
+        pytest.param(CHUNKED + chunk(b"data: x\n\n"), "body", id="in a stream"),
+    ],
+)
+@pytest.mark.parametrize("when", ["at once", "while we wait", "before we look"])
+async def test_a_reset_is_a_failure_that_frees_its_place(part: bytes, phase: str, when: str) -> None:
+    now, gone = anyio.Event(), anyio.Event()
+
+    async def die(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(part)
+        if when != "at once":
+            await now.wait()
+        await visit.reset()
+        gone.set()
+
+    async def go(call: Call) -> None:
+        head = await call.open(post(toy.url), LIMITLESS, 0.02)
+        now.set()
+        if when == "before we look":
+            await gone.wait()
+        while head is None:
+            head = await call.wait()
+        await whole(call)
+
+    async with toy_upstream(die) as toy, upstream(PoolLimits(total=1)) as client:
+        for _ in range(3):  # a place that is not given back leaves none for the next
+            now, gone = anyio.Event(), anyio.Event()
+            call = client.call()
+            with pytest.raises(UpstreamFailed, match="connection reset") as caught:
+                await go(call)
+            if when != "at once":  # then it may take with it what was sent before
+                assert caught.value.phase == phase
+            await call.release()
+            assert client.census == Census(0, 0, 0)
+        assert len(toy.requests) == 3
+
+
+async def test_a_place_is_free_whatever_goes_wrong_in_letting_go_of_it() -> None:
+    async def stream(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + chunk(b"x"))
+        await visit.left()
+
+    async def broken() -> bytes:
+        raise ZeroDivisionError
+
+    async with toy_upstream(stream) as toy, upstream() as client:
+        call = client.call()
+        await call.open(post(toy.url), LIMITLESS)
+        await call.read()
+        assert call._link is not None
+        call._link.socket.is_readable = lambda: True  # type: ignore[method-assign]
+        call._link.socket.receive = broken  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            await call.release()
+        assert client.census == Census(0, 0, 0)
+
+
 @pytest.mark.parametrize("garbage", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", CHUNKED + b"zz\r\n"])
 async def test_what_is_not_HTTP_is_garbled(garbage: bytes) -> None:
     async def odd(visit: Visit) -> None:
@@ -280,7 +349,7 @@ async def test_a_trickle_meets_the_total_deadline() -> None:
 
     async with toy_upstream(trickle) as toy, upstream() as client:
         call = client.call()
-        await call.open(post(toy.url), Deadlines(total=0.1))
+        await call.open(post(toy.url), Deadlines(total=0.0999693))
         with pytest.raises(UpstreamTimeout, match=r"no complete answer within 0\.1 s"):
             await whole(call)
         await call.release()
@@ -305,6 +374,98 @@ async def test_waiting_for_a_connection_counts_as_connecting() -> None:
         with pytest.raises(UpstreamTimeout, match=r"no connection within 0\.05 s") as caught:
             await client.call().open(post(toy.url), Deadlines(connect=0.05))
         assert caught.value.phase == "connect"
+        assert client.census == Census(busy=1, idle=0, waiting=0)
+        await client.pool_of(toy.url).drop(holder)
+
+
+# --------------------------------------------------------------------------------------- silence before the request is sent
+
+
+async def test_silence_while_connecting_is_an_answer_and_connecting_goes_on() -> None:
+    async with toy_upstream() as toy, upstream(PoolLimits(total=1)) as client:
+        holder = await client.pool_of(toy.url).take()
+        call = client.call()
+        assert await call.open(post(toy.url, b"hello"), LIMITLESS, idle=0.01) is None
+        assert await call.wait(idle=0.01) is None
+        await client.pool_of(toy.url).drop(holder)
+        head = await call.wait(idle=5)
+        assert head is not None
+        assert await whole(call) == b"hello"
+        assert client.census == Census(busy=0, idle=1, waiting=0)
+
+
+async def test_silence_while_a_handshake_hangs_does_not_move_its_deadline() -> None:
+    async def mute(visit: Visit) -> None:
+        await visit.left()
+
+    async with toy_upstream(mute) as toy, upstream() as client:
+        call = client.call()
+        silences: list[object] = [await call.open(post(toy.url.replace("http", "https")), Deadlines(connect=0.1), idle=0.02)]
+
+        async def wait_on() -> None:
+            while True:
+                silences.append(await call.wait(idle=0.02))
+
+        with pytest.raises(UpstreamTimeout, match=r"no connection within 0\.1 s") as caught:
+            await wait_on()
+        assert set(silences) == {None}
+        assert caught.value.phase == "connect"
+        await call.release()
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_silence_while_the_body_is_not_taken_is_an_answer_and_sending_goes_on() -> None:
+    go, body = anyio.Event(), b"x" * 20_000_000
+
+    async def late(visit: Visit) -> None:
+        await visit.answer(await visit.request())
+        await go.wait()
+        await visit.answer(b"%d" % len(await visit.request()))
+        await visit.left()
+
+    async with toy_upstream(late) as toy, upstream() as client:
+        assert (await client.fetch(post(toy.url), 5))[1] == b"{}"
+        call = client.call()
+        assert await call.open(post(toy.url, body), LIMITLESS, idle=0.01) is None
+        go.set()
+        assert await call.wait() is not None
+        assert await whole(call) == b"20000000"
+        assert (len(toy.visits), client.census) == (1, Census(0, 1, 0))
+
+
+async def test_what_fails_while_connecting_fails_the_call_that_may_be_told_of_silence() -> None:
+    async with toy_upstream() as gone:
+        port = gone.port
+    async with upstream() as client:
+        call = client.call()
+        with pytest.raises(UpstreamFailed, match="refused") as caught:
+            await call.open(post(f"http://127.0.0.1:{port}/"), LIMITLESS, idle=5)
+        assert caught.value.phase == "connect"
+        assert client.census == Census(0, 0, 0)
+
+
+async def test_releasing_a_call_that_connects_leaves_nothing_behind() -> None:
+    async with toy_upstream() as toy, upstream(PoolLimits(total=1)) as client:
+        holder = await client.pool_of(toy.url).take()
+        call = client.call()
+        assert await call.open(post(toy.url), LIMITLESS, idle=0.01) is None
+        assert client.census == Census(busy=1, idle=0, waiting=1)
+        await call.release()
+        assert client.census == Census(busy=1, idle=0, waiting=0)
+        with pytest.raises(RuntimeError, match="without having opened one"):
+            await call.wait()
+        await client.pool_of(toy.url).give(holder)
+
+
+async def test_an_interrupted_call_connects_no_longer() -> None:
+    async with toy_upstream() as toy, upstream(PoolLimits(total=1)) as client:
+        holder = await client.pool_of(toy.url).take()
+        call = client.call()
+        assert await call.open(post(toy.url), LIMITLESS, idle=0.01) is None
+        await call.interrupt()
+        with pytest.raises(UpstreamFailed, match="shutting down") as caught:
+            await call.wait()
+        assert (caught.value.code, caught.value.phase) == ("draining", "connect")
         assert client.census == Census(busy=1, idle=0, waiting=0)
         await client.pool_of(toy.url).drop(holder)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.from_thread import start_blocking_portal
 
@@ -393,6 +396,57 @@ def test_a_place_is_given_back_when_a_client_leaves_a_flow_in_a_thread() -> None
     with start_blocking_portal() as portal:
         assert run(flow(), Leaving(portal, Upstream(), MemoryCache(Clock()), VITALS)) == "gone"
     assert gate.inside == 0
+
+
+# ---------------------------------------------------------------------------------------------------------- computing
+
+
+@pytest.mark.anyio
+async def test_no_more_is_computed_at_once_than_there_are_threads_for_even_when_clients_leave() -> None:
+    entered, finish = threading.Semaphore(0), threading.Event()
+    begun: list[int] = []
+    one = replace(house(), threads=anyio.CapacityLimiter(2))
+
+    def heavy(number: int) -> int:
+        begun.append(number)
+        entered.release()
+        assert finish.wait(10)
+        return number
+
+    def flow(number: int) -> Flow[int]:
+        return (yield from Compute(heavy, (number,)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(run_async, flow(number), EventLoopWorld(one, Nobody()))
+        for _ in range(2):
+            await anyio.to_thread.run_sync(entered.acquire)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    try:
+        assert one.threads.borrowed_tokens == 2  # nobody waits for them any more, but they compute
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_async, flow(5), EventLoopWorld(one, Nobody()))
+            await anyio.wait_all_tasks_blocked()
+            assert len(begun) == 2
+            finish.set()
+    finally:
+        finish.set()
+    assert (max(begun), len(begun)) == (5, 3)  # those in line have left it
+
+
+@pytest.mark.anyio
+async def test_one_processor_is_left_to_the_event_loop() -> None:
+    assert house().threads.total_tokens == max(1, (os.cpu_count() or 1) - 1)
+
+
+@pytest.mark.anyio
+async def test_what_is_computed_may_fail() -> None:
+    def flow() -> Flow[float]:
+        return (yield from Compute(lambda: 1 / 0))
+
+    with pytest.raises(ZeroDivisionError):
+        await run_async(flow(), event_loop_world())
 
 
 # -------------------------------------------------------------------------------------------------------------- cache

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Literal
 
 import anyio
 import anyio.lowlevel
 import h11
+import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from core.effects import Deadlines, Flow, Head, Headers, Open, Read, Request, Send, Start, UpstreamRequest
@@ -20,6 +24,17 @@ from transports.world import MemoryCache
 
 #: No test may hang; each of them takes milliseconds.
 PATIENCE = 8.0
+
+#: For a fixture ``anyio_backend`` of tests that must hold on every event loop there is.
+LOOPS = [
+    pytest.param("asyncio", id="asyncio"),
+    pytest.param(
+        ("asyncio", {"use_uvloop": True}),
+        id="uvloop",
+        marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
+    ),
+    pytest.param("trio", id="trio"),
+]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -57,6 +72,12 @@ class Visit:
 
     async def answer(self, body: bytes, *headers: bytes) -> None:
         await self.send(plain(body, *headers))
+
+    async def reset(self) -> None:
+        """End the connection as a process that dies does: with RST, at once."""
+        raw = self.stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.stream.aclose()
 
     async def left(self) -> None:
         """Wait until the other side closes."""
@@ -157,6 +178,7 @@ class Done:
     endpoint: str = "/v1/toys"
     broken: bool = False
     notes: list[str] = field(default_factory=list)
+    alarms: list[tuple[Literal["warning", "error"], str]] = field(default_factory=list)
 
     def line(self) -> str:
         return f"{self.status} {self.why}"

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from core import routing
-from core.settings import Reading, Settings, SettingsError
+from core.settings import Settings
 from core.settings.upstreams import INTERNATIONAL, SERVERS
 from transports.config.files import Unreadable
+from transports.config.kept import Held, emptied, gone, opened
 from transports.config.search import Search
 from transports.config.writing import write_setting
 from transports.upstream import Proxies
 
-__all__ = ["Configuration", "Unreadable", "load", "write_setting"]
+__all__ = ["Configuration", "Held", "Unreadable", "emptied", "gone", "load", "opened", "write_setting"]
 
 #: Flag -> the setting it stands for.
 _FLAGS: Final = {
@@ -42,6 +43,8 @@ class Configuration:
     warnings: tuple[str, ...] = ()
     watched: tuple[Path, ...] = ()  # the change of one, or its appearance, means to load anew
     origins: Mapping[str, str] = field(default_factory=dict)  # setting in lower case -> who set it; not there: the default
+    held: tuple[Held, ...] = ()  # the files that set something
+    cleared: frozenset[str] = frozenset()  # settings in lower case that a file sets to nothing
 
     def with_demo_upstream(self, port: int) -> Configuration:
         """The same with the simulated upstream on ``port`` as the only one."""
@@ -70,25 +73,28 @@ def load(arguments: Sequence[str], environment: Mapping[str, str], directory: Pa
     Raises ``SettingsError`` with every problem. Wrong flags end the process with code 2, as argparse does.
     """
     flags = vars(_parser().parse_args(arguments))
-    found = Search({setting: value for flag, setting in _FLAGS.items() if (value := flags[flag]) is not None}, environment, directory)
+    found = Search(
+        {flag: (setting, value) for flag, setting in _FLAGS.items() if (value := flags[flag]) is not None}, environment, directory
+    )
     try:
         proxies = Proxies.from_environment({**found.dotenv, **environment})
     except ValueError as error:
         found.problems.append(f"environment: {error}")
         proxies = Proxies()
-    reading = Settings.from_sources(found.sources, found.problems, demo=flags["demo"])
+    reading = Settings.read(found.sources, found.problems, demo=flags["demo"])
+    astray = routing.problems(reading.settings, reading.unknown)
+    reading.check([f"{reading.place(one.field, one.path)}: {one.text}" for one in astray])
     settings = replace(reading.settings, proxy_config_dir=str(found.home), config_path=found.config_path)
-    if nowhere := routing.problems(settings):
-        raise SettingsError([_placed(problem, reading) for problem in nowhere])
-    watched = tuple(dict.fromkeys(found.watched))
-    settings = routing.settled(settings)
-    return Configuration(settings, proxies, flags["demo"], (*found.warnings, *reading.warnings), watched, reading.origins)
-
-
-def _placed(problem: str, reading: Reading) -> str:
-    """With the source of the setting it names in front."""
-    origin = reading.origins.get(problem.partition(":")[0].lower())
-    return f"{origin}: {problem}" if origin else problem
+    return Configuration(
+        routing.settled(settings),
+        proxies,
+        flags["demo"],
+        (*found.warnings, *reading.warnings),
+        tuple(dict.fromkeys(found.watched)),
+        reading.origins,
+        found.held(reading.said),
+        reading.cleared,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", help="GLM server requests go to (PROXY_SERVER)")
     parser.add_argument("--config", help="configuration file, JSON or YAML (CONFIG_PATH)")
     parser.add_argument("--config-dir", help="home of config.yaml and servers.yaml (PROXY_CONFIG_DIR)")
-    parser.add_argument("--backend", choices=("asyncio", "trio"), help="event loop (BACKEND)")
-    parser.add_argument("--uvloop", choices=("auto", "on", "off"), help="use uvloop with asyncio (UVLOOP)")
+    parser.add_argument("--backend", help="event loop: asyncio or trio (BACKEND)")
+    parser.add_argument("--uvloop", help="use uvloop with asyncio: auto, on or off (UVLOOP)")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR (LOG_LEVEL)")
     parser.add_argument("--demo", action="store_true", help="serve from an embedded simulated upstream: no key, no network")
     return parser

@@ -1,7 +1,7 @@
 """``.env`` files: lines of ``NAME=value``.
 
-``export`` in front, quotes around and remarks behind a ``#`` are understood as a shell would; ``$NAME`` and values of several lines are
-not. The last of several lines for one name counts.
+``export`` in front, quotes around and remarks behind a ``#`` are understood as a shell would; values of several lines are not, nor is
+``$NAME``, which draws a warning. The last of several lines for one name counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ _LINE: Final = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<re
 _DOUBLE: Final = re.compile(r'"(?P<inner>(?:[^"\\]|\\.)*)"(?P<rest>.*)')
 _SINGLE: Final = re.compile(r"'(?P<inner>[^']*)'(?P<rest>.*)")
 _REMARK: Final = re.compile(r"(?:^|\s+)#.*")
+#: As a shell has it; behind a backslash it is none.
+_REFERENCE: Final = re.compile(r"(?<!\\)\$(?:\{[A-Za-z_]|[A-Za-z_])")
 _ESCAPE: Final = re.compile(r"\\(.)")
 _ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
 
@@ -43,7 +45,14 @@ def parse(text: str) -> Dotenv:
             found.problems.append(f"line {number}: {match['name']}: expected one quoted value, its quotes closed, and nothing behind it")
         else:
             found.values[match["name"]] = value
+            if _is_reference(match["rest"]):
+                found.warnings.append(f"line {number}: {match['name']}: a $ and a name stand for nothing here, and stay as they are")
     return found
+
+
+def _is_reference(text: str) -> bool:
+    """Whether a shell would put something else in the place of ``$NAME``."""
+    return not text.startswith("'") and _REFERENCE.search(_REMARK.sub("", text, count=1) if text[:1] != '"' else text) is not None
 
 
 def _value(text: str) -> str | None:

@@ -11,11 +11,16 @@ from typing import Any, Final, NoReturn
 #: Suffixes of YAML files; everything else is JSON.
 _YAML: Final = (".yaml", ".yml")
 #: YAML's messages show what was found in quotes.
-_QUOTE: Final = re.compile("['\"]")
+_QUOTES: Final = "'\""
+_HARMLESS: Final = re.compile(r"""(?:[^'"]|'(?:<[a-z ]+>|[^\w\s'"]{1,2}|\\\w)')*""")
 
 
 class Unreadable(Exception):
     """A file that cannot be used. The message says why, and has nothing of its content."""
+
+
+class NoObject(Unreadable):
+    """A file that is JSON or YAML, and no object."""
 
 
 def read_text(path: Path) -> str:
@@ -28,6 +33,8 @@ def read_text(path: Path) -> str:
         raise Unreadable(f"cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise Unreadable(f"expected UTF-8 ({error.reason} at byte {error.start})") from None
+    except ValueError:  # a NUL in the path
+        raise Unreadable("cannot be read: its name is none a file can have") from None
 
 
 def decode(text: str, path: Path) -> Mapping[str, object]:
@@ -39,7 +46,7 @@ def decode(text: str, path: Path) -> Mapping[str, object]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Unreadable("expected an object with names and values")
+        raise NoObject("expected an object with names and values")
     return value
 
 
@@ -72,6 +79,7 @@ def _from_yaml(text: str) -> object:
     from ruamel.yaml import YAML  # noqa: PLC0415
     from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor  # noqa: PLC0415
     from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
+    from ruamel.yaml.reader import ReaderError  # noqa: PLC0415
 
     class Constructor(SafeConstructor):
         """Leaves dates as they are written: here they are versions."""
@@ -84,10 +92,20 @@ def _from_yaml(text: str) -> object:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        problem = "found a key twice" if isinstance(error, DuplicateKeyError) else _QUOTE.split(error.problem or "")[0].strip()
+        problem = "found a key twice" if isinstance(error, DuplicateKeyError) else _told(error.problem or error.context or "")
         raise Unreadable(f"{place}expected YAML ({problem})") from None
+    except ReaderError as error:
+        raise Unreadable(f"line {text.count(chr(10), 0, error.position) + 1}: expected YAML ({error.reason})") from None
     except (YAMLError, ValueError):
-        raise Unreadable("expected YAML") from None
+        raise Unreadable("expected YAML (found a value that its tag cannot stand for)") from None
+
+
+def _told(problem: str) -> str:
+    """A message of YAML's without the words it found in the file; signs, and what YAML calls its own parts, may stay."""
+    kept = _HARMLESS.match(problem)
+    assert kept is not None  # nothing at all fits as well
+    rest = problem[kept.end() :]
+    return problem if not rest else f"{kept[0]}'...'{rest[max(rest.rfind(quote) for quote in _QUOTES) + 1 :]}"
 
 
 def _plain(value: Any) -> Any:

@@ -8,11 +8,14 @@ import os
 import secrets
 from pathlib import Path
 
+from core.settings.sources import spellings_in_files
 from transports.config.files import decode, read_text
 
 
 def write_setting(path: Path, name: str, value: object) -> None:
     """Set one key of a YAML file, or make the file; comments and order stay. ``value``: plain data; None takes the key out.
+
+    A setting that stands there under another of its names is set under that one, and one that stands there twice only once.
 
     At once: who reads sees the earlier file or the new one, and only its owner can. Raises ``OSError``, and ``Unreadable`` for a file
     that is no YAML, which is left alone.
@@ -31,10 +34,13 @@ def write_setting(path: Path, name: str, value: object) -> None:
     content = yaml.load(text)
     remarks = text if content is None else ""  # a file of nothing else; ruamel.yaml 0.19 gives nothing to hang them on
     content = {} if content is None else content
-    if value is None:
-        content.pop(name, None)
-    else:
-        content[name] = value
+    there = [key for key in spellings_in_files(name) if key in content]
+    kept = there[0] if there and value is not None else name
+    for key in there:
+        if key != kept or value is None:
+            del content[key]
+    if value is not None:
+        content[kept] = value
     written = io.StringIO()
     yaml.dump(content, written)
     _replace(path, remarks + ("" if not remarks or remarks.endswith("\n") else "\n") + written.getvalue())

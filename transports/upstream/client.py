@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import ssl
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ import httpcore
 
 from core.effects import Deadlines, Head, UpstreamRequest
 from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled, UpstreamTimeout
+from transports.background import Background
 from transports.http1 import printable
 from transports.upstream.bodies import Inflater, decoder
 from transports.upstream.conversation import Conversation
@@ -22,9 +23,8 @@ from transports.upstream.faults import CAUGHT, UPSTREAM, failure
 from transports.upstream.pool import Census, Pool, PoolLimits
 from transports.upstream.proxies import Proxies
 
-#: An idle connection that the server had closed shows it within a round trip of being used again. An end that comes later may be
-#: that of a server which died over the request, and that request must not be paid for twice.
-_STALE_SECONDS: Final = 2.0
+#: A body that the buffers of both kernels take at once, whether or not the upstream reads: sending it is no waiting.
+_QUICK_BYTES: Final = 64 * 1024
 #: A readable socket answers at once; under TLS what is there may be half a record.
 _LEAVE_SECONDS: Final = 0.005
 #: What ``Fetch`` takes at most: its answers are a summary, a description, a count.
@@ -34,6 +34,7 @@ _OWN_HEADERS: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"connection", b"accept-encoding", b"expect", b"te", b"upgrade", b"keep-alive")
 )
 _SHUTTING_DOWN: Final = "the proxy is shutting down"
+_NOT_OPENED: Final = "asked for an answer without having opened one"
 
 
 class Upstream:
@@ -100,19 +101,21 @@ class Phase(enum.Enum):
 class Call:
     """One request upstream and its answer, with its deadlines.
 
-    ``open``, ``wait`` and ``read`` perform the effects ``Open``, ``Await`` and ``Read``. ``idle`` is noticed while waiting for the
-    answer; connecting and sending have their own deadlines. All raise ``UpstreamError``. Always ``release`` in the end.
+    ``open``, ``wait`` and ``read`` perform the effects ``Open``, ``Await`` and ``Read``. All raise ``UpstreamError``. Always ``release``
+    in the end.
     """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._interrupted = False
         self._phase = Phase.CONNECT
+        self._request: UpstreamRequest | None = None
+        self._again = False  # sent a second time, because it cannot have reached anybody the first time
+        self._sender: Background[None] | None = None  # while it is being sent, and that may take time
         self._pool: Pool | None = None
         self._link: Link | None = None
         self._talk: Conversation | None = None
         self._inflater: Inflater | None = None
-        self._sent_at = 0.0
         self._heard = False  # any byte of this answer
         # Moments on anyio's clock; infinity is no limit.
         self._deadlines = Deadlines()
@@ -127,25 +130,29 @@ class Call:
     async def open(self, request: UpstreamRequest, deadlines: Deadlines, idle: float | None = None) -> Head | None:
         """Send ``request`` and wait for the head; None after ``idle`` silent seconds."""
         await self.release()
-        self._deadlines = deadlines
+        self._request, self._deadlines, self._again = request, deadlines, False
         self._total_by = anyio.current_time() + (deadlines.total or math.inf)
-        fresh = False
-        while True:
-            try:
-                await self._send(request, fresh=fresh)
-                return await self.wait(idle)
-            except (UpstreamFailed, UpstreamGarbled):
-                if fresh or not self._was_stale():
-                    raise
-            await self._let_go()
-            fresh = True
+        return await self.wait(idle)
 
     async def wait(self, idle: float | None = None) -> Head | None:
         """Go on waiting for the head; None after ``idle`` silent seconds."""
-        talk = self._talking()
-        while talk.head is None:
-            if not await self._listen(talk, idle):
-                return None
+        if self._request is None:
+            raise RuntimeError(_NOT_OPENED)
+        quiet_by = _quiet_by(idle)
+        while True:
+            try:
+                if not await self._sent(self._request, quiet_by):
+                    return None
+                talk = self._talking()
+                while talk.head is None:
+                    if not await self._listen(talk, quiet_by):
+                        return None
+                break
+            except (UpstreamFailed, UpstreamGarbled):
+                if not self._was_stale():
+                    raise
+            await self._let_go()
+            self._again, self._talk = True, None
         self._phase = Phase.BODY
         encoding = talk.head.get(b"content-encoding")
         self._inflater = decoder(encoding)
@@ -156,7 +163,7 @@ class Call:
 
     async def read(self, idle: float | None = None) -> bytes | None:
         """The next bytes of the body, all that have arrived; ``b""`` at its end, None after ``idle`` silent seconds."""
-        talk = self._talking()
+        talk, quiet_by = self._talking(), _quiet_by(idle)
         while True:
             if talk.parts:
                 data = talk.parts[0] if len(talk.parts) == 1 else b"".join(talk.parts)
@@ -169,7 +176,7 @@ class Call:
                 if self._inflater is not None:
                     self._inflater.close()
                 return b""
-            elif not await self._listen(talk, idle):
+            elif not await self._listen(talk, quiet_by):
                 return None
 
     async def whole(self, request: UpstreamRequest, timeout: float) -> tuple[Head, bytes]:
@@ -186,27 +193,52 @@ class Call:
 
     async def release(self) -> None:
         """Let go of the answer: the connection goes back to the pool if it was read to its end, and is closed otherwise."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            await sender.stop()
         await self._let_go()
-        self._talk = None
+        self._request = self._talk = None
 
     async def interrupt(self) -> None:
         """Fail this call, now and for good: the process must end."""
         self._interrupted = True
+        if self._sender is not None:
+            await self._sender.stop()
         if self._link is not None:
             await self._link.close()
 
-    async def _send(self, request: UpstreamRequest, *, fresh: bool) -> None:
+    async def _sent(self, request: UpstreamRequest, quiet_by: float) -> bool:
+        """Have ``request`` sent. False when ``quiet_by`` comes first; it goes on being sent."""
+        if self._sender is None:
+            if self._talk is not None:
+                return True
+            self._phase, self._heard = Phase.CONNECT, False
+            self._refuse_if_interrupted()
+            self._pool = self._upstream.pool_of(request.url)
+            self._link = None if self._again else self._pool.take_idle()
+            if quiet_by == math.inf or (self._link is not None and len(request.body) <= _QUICK_BYTES):
+                await self._send(request, self._pool)
+                return True
+            self._sender = Background(partial(self._send, request, self._pool))
+        try:
+            if not await self._sender.ended(quiet_by):
+                return False
+        finally:
+            if self._sender.done:
+                self._sender = None
+        self._refuse_if_interrupted()
+        return True
+
+    async def _send(self, request: UpstreamRequest, pool: Pool) -> None:
         """Get a connection and send ``request`` over it, each within its deadline."""
-        if self._interrupted:
-            raise UpstreamFailed(_SHUTTING_DOWN, code="draining", phase="connect")
         origin, target = _parts(request.url)
-        self._pool, self._phase = self._upstream.pool_of(request.url), Phase.CONNECT
         by = min(anyio.current_time() + (self._deadlines.connect or math.inf), self._total_by)
         with anyio.CancelScope(deadline=by) as scope:
-            self._link = link = await self._pool.take(fresh=fresh)
-            self._phase, self._heard = Phase.SEND, False
-            self._sent_at = anyio.current_time()
-            self._bytes_by = self._sent_at + (self._deadlines.first_byte or math.inf)
+            if self._link is None:
+                self._link = await pool.take(fresh=self._again)
+            link = self._link
+            self._phase = Phase.SEND
+            self._bytes_by = anyio.current_time() + (self._deadlines.first_byte or math.inf)
             scope.deadline = min(self._bytes_by, self._total_by)
             self._talk = Conversation(link.connection, link.socket, _message(request, origin, target, link))
             try:
@@ -217,15 +249,14 @@ class Call:
         if scope.cancelled_caught:
             raise self._late()
 
-    async def _listen(self, talk: Conversation, idle: float | None) -> bool:
-        """Wait for bytes once. False after ``idle`` silent seconds."""
+    async def _listen(self, talk: Conversation, quiet_by: float) -> bool:
+        """Wait for bytes once. False when ``quiet_by`` comes first."""
         link = self._link
         assert link is not None, "a conversation that is not over has its connection"
-        now = anyio.current_time()
         if self._bytes_by is None:
-            self._bytes_by = now + (self._deadlines.gap or math.inf)
+            self._bytes_by = anyio.current_time() + (self._deadlines.gap or math.inf)
         limit = min(self._bytes_by, self._total_by)
-        until = limit if idle is None else min(limit, now + idle)
+        until = min(limit, quiet_by)
         data: bytes | None = None
         try:
             with anyio.CancelScope(deadline=until):
@@ -249,14 +280,23 @@ class Call:
         if link is None:
             return
         assert self._pool is not None
+        kept = False
         with anyio.CancelScope(shield=True):
-            if self._talk is not None:
-                await self._take_leave(self._talk, link)
-                if self._talk.over and link.connection.is_idle():
-                    await self._pool.give(link)
-                    return
-                await self._talk.abandon()
-            await self._pool.drop(link)
+            try:
+                kept = self._talk is not None and await self._part(self._talk, link)
+            finally:  # whatever went wrong in parting: the place is free
+                await (self._pool.give(link) if kept else self._pool.drop(link))
+
+    async def _part(self, talk: Conversation, link: Link) -> bool:
+        """End ``talk``. Whether ``link`` may be used again."""
+        reusable = False
+        try:
+            await self._take_leave(talk, link)
+            reusable = talk.over and link.connection.is_idle()
+        finally:
+            if not reusable:
+                await talk.abandon()
+        return reusable
 
     async def _take_leave(self, talk: Conversation, link: Link) -> None:
         """Who reads events stops at the last one, and leaves the last chunk unread. Take it, if it is here: it saves the connection."""
@@ -273,13 +313,21 @@ class Call:
 
     def _talking(self) -> Conversation:
         if self._talk is None:
-            raise RuntimeError("asked for an answer without having opened one")
+            raise RuntimeError(_NOT_OPENED)
         return self._talk
 
+    def _refuse_if_interrupted(self) -> None:
+        if self._interrupted:
+            raise UpstreamFailed(_SHUTTING_DOWN, code="draining", phase=self._phase.value)
+
     def _was_stale(self) -> bool:
-        """Whether the failure means that the connection was of no use any more before the request could reach anybody."""
+        """Whether the failure means that the connection had ended before the request was written, so that nobody can have acted on it.
+
+        A request that was written whole may be at work, and cost money, whatever became of the connection: it is not sent again from
+        here (RFC 9112, 9.3.1). Whether it is tried again is for the core to decide, which counts.
+        """
         reused = self._link is not None and self._link.uses > 1
-        return reused and not self._heard and not self._interrupted and anyio.current_time() - self._sent_at < _STALE_SECONDS
+        return reused and self._talk is not None and not (self._talk.sent or self._heard or self._interrupted)
 
     def _failed(self, error: BaseException, *, ended: bool = False) -> UpstreamError:
         if self._interrupted:
@@ -290,14 +338,24 @@ class Call:
         """Which deadline it was."""
         limits = self._deadlines
         if anyio.current_time() >= self._total_by:
-            what = f"no complete answer within {limits.total:g} s"
+            what = f"no complete answer within {_rounded(limits.total)} s"
         elif self._phase is Phase.CONNECT:
-            what = f"no connection within {limits.connect:g} s"
+            what = f"no connection within {_rounded(limits.connect)} s"
         elif self._talk is not None and self._talk.gathered:
-            what = f"silent for {limits.gap:g} s in the middle of its answer"
+            what = f"silent for {_rounded(limits.gap)} s in the middle of its answer"
         else:
-            what = f"no answer within {limits.first_byte:g} s"
+            what = f"no answer within {_rounded(limits.first_byte)} s"
         return UpstreamTimeout(f"{UPSTREAM}: {what}", phase=self._phase.value)
+
+
+def _quiet_by(idle: float | None) -> float:
+    """The moment at which ``idle`` seconds from now will have been silent."""
+    return math.inf if idle is None else anyio.current_time() + idle
+
+
+def _rounded(seconds: float) -> str:
+    """For people: a deadline may be what earlier attempts have left of one."""
+    return f"{round(seconds, 2):g}"
 
 
 @lru_cache(maxsize=256)  # more than the origins and paths of any configuration; clients' query strings come and go

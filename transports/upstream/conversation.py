@@ -47,7 +47,8 @@ class Socket(httpcore.AsyncNetworkStream):
         return await _parked()
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._unsent.append(buffer)
+        if buffer:  # httpcore writes an empty end of the body, and nothing may seem unsent that is not
+            self._unsent.append(buffer)
 
     async def aclose(self) -> None:
         await self.stream.aclose()
@@ -57,8 +58,8 @@ class Socket(httpcore.AsyncNetworkStream):
 
     # Called by us
 
-    async def flush(self) -> None:
-        """Send what httpcore wrote. A connection that breaks meanwhile is not an error: the answer may be there already."""
+    async def flush(self) -> bool:
+        """Send what httpcore wrote. False for a connection that breaks meanwhile, which is no error: the answer may be there already."""
         unsent, self._unsent = self._unsent, []
         if sum(map(len, unsent)) <= _JOIN_BYTES:
             unsent = [b"".join(unsent)]
@@ -66,7 +67,8 @@ class Socket(httpcore.AsyncNetworkStream):
             for piece in unsent:
                 await self.stream.send(piece)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return
+            return False
+        return True
 
     async def receive(self) -> bytes:
         """The next bytes, ``b""`` at the end. May be cancelled without harm."""
@@ -76,8 +78,11 @@ class Socket(httpcore.AsyncNetworkStream):
             return b""
 
     def is_readable(self) -> bool:
-        """Whether the socket has something to say now: on an idle connection that can only be its end."""
-        number = self.stream.extra(SocketAttribute.raw_socket).fileno()
+        """Whether the socket has something to say now: on an idle connection that can only be its end. One that is dead has."""
+        try:
+            number = self.stream.extra(SocketAttribute.raw_socket).fileno()
+        except (AttributeError, OSError, anyio.TypedAttributeLookupError):
+            return True  # uvloop takes a broken connection's socket away, and anyio asks None for its address
         if number < 0:
             return True
         if sys.platform == "win32":  # has no poll, and no limit on the numbers select takes
@@ -90,14 +95,15 @@ class Socket(httpcore.AsyncNetworkStream):
 class Conversation:
     """A request on its way over ``connection``, whose stream is ``socket``.
 
-    ``head`` is set when it has arrived, ``parts`` gathers the body, ``gathered`` says that some of it has come,
-    ``over`` that the answer has been read to its end.
+    ``sent`` says that the whole request has left us, or may have. ``head`` is set when it has arrived, ``parts`` gathers the body,
+    ``gathered`` says that some of it has come, ``over`` that the answer has been read to its end.
     ``tunnel``: a CONNECT, which ends with its head.
     """
 
     def __init__(
         self, connection: httpcore.AsyncHTTP11Connection, socket: Socket, request: httpcore.Request, *, tunnel: bool = False
     ) -> None:
+        self.sent = False
         self.head: Head | None = None
         self.parts: list[bytes] = []
         self.gathered = False
@@ -116,7 +122,8 @@ class Conversation:
         if await _step(self._coroutine, None) or self.head is not None:
             # Left over from the exchange before. httpcore would take it for the answer to this one.
             raise httpcore.RemoteProtocolError("an answer before the request")
-        await self._socket.flush()
+        self.sent = True  # from here on nobody knows, unless the connection breaks
+        self.sent = await self._socket.flush()
 
     async def feed(self, data: bytes) -> None:
         """Hand over received bytes (``b""``: the connection has ended). Raises ``httpcore.RemoteProtocolError``."""

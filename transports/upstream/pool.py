@@ -57,18 +57,26 @@ class Pool:
     def census(self) -> Census:
         return Census(self._busy, len(self._idle), len(self._waiting))
 
+    def take_idle(self) -> Link | None:
+        """The connection that was used last, unless it has grown too old or ended meanwhile. To be handed back as one from ``take``."""
+        if not self._idle or self._idle[-1].connection.has_expired():
+            return None
+        link = self._idle.pop()
+        self._busy += 1
+        link.uses += 1
+        return link
+
     async def take(self, *, fresh: bool = False) -> Link:
         """A connection for one request, to be handed back with ``give`` or ``drop``. ``fresh``: one that was never used.
 
         Raises what ``connect`` raises. Nothing is held when this fails or is cancelled.
         """
         while self._idle and not fresh:
-            link = self._idle.pop()
-            self._busy += 1  # before closing below lets others run
-            if not link.connection.has_expired():
-                link.uses += 1
+            link = self.take_idle()
+            if link is not None:
                 return link
-            await self.drop(link)
+            self._busy += 1  # before closing lets others run
+            await self.drop(self._idle.pop())
         waited = await self._slot()
         if waited is not None and not (fresh or waited.connection.has_expired()):
             waited.uses += 1

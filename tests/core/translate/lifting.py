@@ -41,8 +41,7 @@ def lifted(request: Json, target: str | Dialect = "messages-relay") -> Json:
     """The Messages request, which must have been made without a loss."""
     made = translate(request, target)
     assert made.losses == ()
-    found: Json = json.loads(made.body)
-    return found
+    return shown(made.body)
 
 
 def lossy(request: Json, target: str | Dialect = "messages-relay") -> tuple[Json, list[tuple[str, str]]]:
@@ -54,7 +53,18 @@ def lossy(request: Json, target: str | Dialect = "messages-relay") -> tuple[Json
     with pytest.raises(BadRequest) as caught:
         translate(request, target, strict=True)
     assert (caught.value.param, caught.value.code) == (losses[0][0], "unsupported_parameter")
-    return json.loads(made.body), losses
+    return shown(made.body), losses
+
+
+def shown(body: bytes) -> Json:
+    """A Messages request for reading: a turn of one plain text, which is always sent as a list of one block, as that text."""
+    request: Json = json.loads(body)
+    for turn in request["messages"]:
+        assert isinstance(turn["content"], list)
+        match turn["content"]:
+            case [{"type": "text", "text": str(only), **rest}] if not rest:
+                turn["content"] = only
+    return request
 
 
 def turns(messages: list[Json], target: str | Dialect = "messages-relay") -> list[Json]:

@@ -233,9 +233,19 @@ def test_hidden_thinking_leaves_no_trace() -> None:
 
 # ---------------------------------------------------------------------------------------------------- no answers
 
+
+def test_an_answer_that_has_a_code_as_well_is_an_answer() -> None:
+    extra = {"code": "1113", "msg": "x", "success": False}
+    assert to_messages(completion({"content": "Hi"}) | extra)["content"] == [spoken("Hi")]
+    assert to_chat(message(spoken("Hi")) | extra)["choices"][0]["message"]["content"] == "Hi"
+
+
 CHAT_FAILURES: dict[str, tuple[Any, type[UpstreamError], str]] = {
     "an error in a good status": ({"error": {"message": "busy"}}, UpstreamSaid, "busy"),
     "an error of old vLLM": ({"object": "error", "message": "busy"}, UpstreamSaid, "busy"),
+    "z.ai's flat error": ({"code": 1113, "msg": "no balance", "success": False}, UpstreamSaid, "no balance"),
+    "a flat message": ({"code": "1302", "message": "too fast"}, UpstreamSaid, "too fast"),
+    "what is neither": ({"code": 200, "msg": "ok", "success": True}, UpstreamGarbled, "no choices"),
     "no choices": ({"choices": []}, UpstreamGarbled, "no choices"),
     "an empty object": ({}, UpstreamGarbled, "no choices"),
     "a list": ([], UpstreamGarbled, "cannot be read"),
@@ -245,6 +255,9 @@ CHAT_FAILURES: dict[str, tuple[Any, type[UpstreamError], str]] = {
 MESSAGE_FAILURES: dict[str, tuple[Any, type[UpstreamError], str]] = {
     "an error in a good status": ({"type": "error", "error": {"message": "busy"}}, UpstreamSaid, "busy"),
     "an error of another wire": ({"error": "busy"}, UpstreamSaid, "busy"),
+    "z.ai's flat error": ({"code": "1113", "msg": "no balance", "success": False}, UpstreamSaid, "no balance"),
+    "a flat message": ({"code": 1302, "message": "too fast"}, UpstreamSaid, "too fast"),
+    "what is neither": ({"code": 200, "msg": "ok", "success": True}, UpstreamGarbled, "no content"),
     "no content": ({"type": "message"}, UpstreamGarbled, "no content"),
     "a number": (7, UpstreamGarbled, "cannot be read"),
     "content of another kind": ({"content": "Hi"}, UpstreamGarbled, "cannot be read"),

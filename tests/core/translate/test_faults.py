@@ -126,6 +126,53 @@ def test_a_business_code_of_zai_acts_in_any_status(as_code: Any, came_with: int,
     assert error.code == ("context_length_exceeded" if code == "1261" else code)
 
 
+@pytest.mark.parametrize("as_code", [str, int], ids=["a text", "a number"])
+@pytest.mark.parametrize("name", ["msg", "message"])
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("1113", 402, "billing_error"),
+        ("1302", 429, "rate_limit_error"),
+        ("1305", 429, "rate_limit_error"),
+        ("1210", 400, "invalid_request_error"),
+        ("1214", 400, "invalid_request_error"),
+        ("401", 401, "authentication_error"),
+        ("9999", 500, "api_error"),
+    ],
+)
+def test_a_flat_error_of_zai_in_a_good_answer_is_understood(as_code: Any, name: str, code: str, status: int, kind: str) -> None:
+    for more in ({"success": False}, {}):
+        body = {"code": as_code(code), name: "No", **more}
+        assert faults.is_flat_error(json.dumps(body).encode())
+        error = said(200, body)
+        assert (error.message, error.code, error.status, error.kind) == ("No", code, status, kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "flat"),
+    [
+        ({"msg": "No", "success": False}, True),
+        ({"code": 0, "msg": "No", "success": False}, True),
+        ({"code": "1113", "msg": "x", "choices": None, "content": None}, True),
+        ({"code": "1113", "msg": "x", "choices": []}, False),
+        ({"code": "1113", "msg": "x", "content": []}, False),
+        ({"code": "1113"}, False),
+        ({"code": "1113", "msg": ""}, False),
+        ({"code": "1113", "message": {"role": "assistant"}}, False),
+        ({"code": "1113", "msg": "x", "success": True}, False),
+        ({"code": 200, "msg": "OK"}, False),
+        ({"code": 0, "msg": "fine"}, False),
+        ({"code": "Success", "message": "fine"}, False),
+        ({"code": None, "msg": "x"}, False),
+        ({"msg": "x"}, False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_what_a_flat_error_is_and_what_only_looks_like_one(body: object, flat: bool) -> None:
+    assert faults.is_flat_error(json.dumps(body).encode()) is flat
+
+
 def test_a_quota_that_is_used_up_is_a_matter_of_billing_and_keeps_its_status() -> None:
     error = said(429, {"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}})
     assert (error.status, error.kind) == (429, "billing_error")
@@ -172,6 +219,49 @@ def test_an_overflow_is_told_so_that_both_kinds_of_client_recognise_it(status: i
     assert error.message in for_messages["message"]
     assert for_chat["code"] == "context_length_exceeded"
     assert for_chat["message"] == error.message
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 529])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.", "type": "InternalServerError"}},
+        {"error": {"message": "x", "type": "server_error", "code": "context_length_exceeded"}},
+        {"error": {"message": "x", "type": "exceed_context_size_error"}},
+        {"error": {"message": "prompt is too long: 9000 tokens > 8192 maximum"}},
+        {"type": "error", "error": {"message": "prompt is too long: 9000 tokens > 8192 maximum", "type": "api_error"}},
+        {"error": {"message": "input length and `max_tokens` exceed context limit: 9000 + 1000 > 8192"}},
+        {"detail": "The input (9000 tokens) is longer than the model's context length (8192 tokens)."},
+        {"detail": "the request exceeds the available context size (8192 tokens), try increasing it"},
+        {"error": {"code": "1261", "message": "Prompt exceeds"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_overflow_that_is_said_with_a_servers_status_is_one_all_the_same(status: int, body: dict[str, Any]) -> None:
+    error = said(status, body)
+    assert (error.status, error.code, error.kind) == (400, "context_length_exceeded", "invalid_request_error")
+    chat, here = written(CHAT, error)["error"], written(MESSAGES, error)["error"]
+    assert (chat["code"], chat["type"]) == ("context_length_exceeded", "invalid_request_error")
+    assert here["type"] == "invalid_request_error"
+    assert "prompt is too long" in here["message"] or "exceed context limit: " in here["message"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "context deadline exceeded: max retries",
+        "the input queue exceeds its limit",
+        "the prompt cache is too large",
+        "cannot start: maximum context length not configured",
+        "prompt is too long to be shown here",
+        "larger than life",
+    ],
+)
+def test_a_failure_of_the_upstreams_is_no_overflow_without_sure_words(text: str) -> None:
+    for status in (500, 503):
+        error = said(status, {"error": {"message": text}})
+        assert error.status == status
+        assert error.code != "context_length_exceeded"
 
 
 def test_anthropics_own_overflow_passes_to_its_clients_and_gets_a_code_for_the_others() -> None:

@@ -238,13 +238,13 @@ def test_broken_data_uris_are_refused(url: str) -> None:
     ],
 )
 def test_image_parts_become_blocks(url: str, expected: Json) -> None:
-    assert json.loads(encode(part_to_image(chat.ImagePart(chat.ImageUrl(url)), "p"))) == expected
+    assert json.loads(encode(part_to_image(chat.ImagePart(chat.ImageUrl(url)), "p.image_url.url"))) == expected
 
 
 @pytest.mark.parametrize("url", ["data:image/tiff;base64,AAAA", "ftp://x", "/etc/passwd"])
 def test_image_parts_that_are_none_are_refused(url: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        part_to_image(chat.ImagePart(chat.ImageUrl(url)), "p")
+        part_to_image(chat.ImagePart(chat.ImageUrl(url)), "p.image_url.url")
     assert caught.value.param == "p.image_url.url"
 
 

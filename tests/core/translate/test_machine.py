@@ -105,6 +105,36 @@ def test_what_came_in_one_piece_before_the_failure_is_still_said(kind: type[Mach
     assert is_error(parsed(first)[-1])
 
 
+FLAT = {"code": 1305, "msg": "the model is overloaded", "success": False}
+
+
+@for_all_machines
+@pytest.mark.parametrize("flat", [FLAT, {"code": "1305", "message": "overloaded"}, {**FLAT, "choices": None, "type": ""}], ids=str)
+def test_an_error_in_the_middle_may_be_flat(kind: type[Machine], flat: dict[str, Any]) -> None:
+    for frame in (frames(flat), b"event: message_stop\n" + frames(flat)):
+        machine = kind(CONTEXT)
+        out = parsed(machine.feed(BEGUN[kind] + frame + STREAMS[kind]))
+        assert [is_error(one) for one in out] == [False] * (len(out) - 1) + [True]
+        assert "overloaded" in out[-1]["error"]["message"]
+        assert machine.error is not None
+        assert machine.error.status == 429
+
+
+@for_all_machines
+def test_a_flat_error_before_the_begin_is_the_callers_to_tell(kind: type[Machine]) -> None:
+    machine = kind(CONTEXT)
+    assert machine.feed(frames(FLAT)) == b""
+    assert (machine.started, machine.error and machine.error.status) == (False, 429)
+
+
+@for_all_machines
+@pytest.mark.parametrize("alike", [{**FLAT, "success": True}, {"code": 200, "msg": "ok"}, {"msg": "hello"}, {"code": 1305}], ids=str)
+def test_what_only_looks_like_a_flat_error_is_skipped(kind: type[Machine], alike: dict[str, Any]) -> None:
+    machine, out = run(kind, BEGUN[kind] + frames(alike) + STREAMS[kind][len(BEGUN[kind]) :])
+    assert (machine.error, machine.skipped) == (None, 1)
+    assert not any(is_error(one) for one in out)
+
+
 @for_all_machines
 def test_json_nested_too_deeply_is_skipped(kind: type[Machine]) -> None:
     deep = b'{"x":' * 100_000 + b"1" + b"}" * 100_000

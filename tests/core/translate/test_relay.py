@@ -57,7 +57,7 @@ UNTOUCHED: dict[str, list[Event]] = {
     "members that are not known here": [
         {**start(input_tokens=3), "trace": 1},
         opened(0, "text", text="", citations=None), {**piece(0, "text_delta", text="Hi"), "p": "abc"}, piece(0, "citations_delta", citation={"url": "x"}), closed(0),
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None, "container": None}, "usage": {"output_tokens": 2, "server_tool_use": {"web_search_requests": 1}}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None, "container": None}, "usage": {"input_tokens": 3, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 2, "server_tool_use": {"web_search_requests": 1}}},
         {**STOP, "amazon-bedrock-invocationMetrics": {"inputTokenCount": 1}},
     ],
     "tools of the vendor": [
@@ -69,7 +69,15 @@ UNTOUCHED: dict[str, list[Event]] = {
     "a refusal with its details": [start(input_tokens=3), *ending("refusal", details={"type": "refusal", "category": "x", "explanation": "y"}, input_tokens=3)],
     "usage whose caches are null": [
         {"type": "message_start", "message": {**start()["message"], "usage": {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": None}}},
-        *text(0, "Hi"), end("end_turn", output_tokens=2), STOP,
+        *text(0, "Hi"), end("end_turn", input_tokens=3, output_tokens=2), STOP,
+    ],
+    "usage whose thinking is said at the start alone": [
+        {"type": "message_start", "message": {**start()["message"], "usage": {"input_tokens": 3, "output_tokens": 1, "output_tokens_details": {"thinking_tokens": 1}}}},
+        *text(0, "Hi"), end("end_turn", input_tokens=3, output_tokens=2), STOP,
+    ],
+    "usage that is whole at its end": [
+        {"type": "message_start", "message": {**start()["message"], "usage": {"input_tokens": 3, "output_tokens": 1, "cache_creation_input_tokens": 0}}},
+        *text(0, "Hi"), end("end_turn", input_tokens=3, output_tokens=2, cache_read_input_tokens=0, cache_creation_input_tokens=0), STOP,
     ],
     "two calls": [start(input_tokens=3), *tool(0, '{"a"', ":1}"), *tool(1, '{"b"', ":2}", id="c2"), *ending("tool_use", input_tokens=3)],
     "a call cut by the length": [start(input_tokens=3), *tool(0, '{"a'), *ending("max_tokens", input_tokens=3)],
@@ -108,7 +116,7 @@ ROWS: dict[str, tuple[list[Any], list[Any]]] = {
         *text(0, "Hi"), *ending(),
     ]),
     "no message_start": ([*text(0, "Hi"), *ending()], [start("msg_seed"), *text(0, "Hi"), *ending()]),
-    "nothing but a reason": ([end("end_turn", output_tokens=1), STOP], [start("msg_seed"), end("end_turn", output_tokens=1), STOP]),
+    "nothing but a reason": ([end("end_turn", output_tokens=1), STOP], [start("msg_seed"), end("end_turn", output_tokens=1, input_tokens=0, cache_read_input_tokens=0, cache_creation_input_tokens=0), STOP]),
     "blocks that do not count from 0": (
         [start(), *thinking(1, "hm"), *text(4, "Hi"), *tool(4, ARGS), *ending("tool_use")],
         [start(), *thinking(0, "hm"), *text(1, "Hi"), *tool(2, ARGS), *ending("tool_use")],
@@ -235,17 +243,34 @@ NO_CACHE = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
     [
         pytest.param(
             {"input_tokens": 0, "output_tokens": 0}, {"output_tokens": 2},
-            {"input_tokens": 17, "output_tokens": 0, **NO_CACHE}, {"output_tokens": 2},
+            {"input_tokens": 17, "output_tokens": 0, **NO_CACHE}, {"input_tokens": 17, "output_tokens": 2, **NO_CACHE},
             id="z.ai's zero at the start",
         ),
         pytest.param(
             {"input_tokens": 0, "output_tokens": 0}, {"input_tokens": 9, "output_tokens": 2},
-            {"input_tokens": 17, "output_tokens": 0, **NO_CACHE}, {"input_tokens": 9, "output_tokens": 2},
+            {"input_tokens": 17, "output_tokens": 0, **NO_CACHE}, {"input_tokens": 9, "output_tokens": 2, **NO_CACHE},
             id="the truth comes at the end",
         ),
         pytest.param(
+            {"input_tokens": 0, "output_tokens": 0}, {"cache_read_input_tokens": 9, "output_tokens": 2},
+            {"input_tokens": 17, "output_tokens": 0, **NO_CACHE}, {"input_tokens": 0, "output_tokens": 2, **NO_CACHE, "cache_read_input_tokens": 9},
+            id="the truth comes at the end, and is the cache",
+        ),
+        pytest.param(
+            {"input_tokens": 50, "cache_read_input_tokens": 7, "output_tokens": 1}, {"output_tokens": 5},
+            {"input_tokens": 50, "cache_read_input_tokens": 7, "output_tokens": 1},
+            {"input_tokens": 50, "cache_read_input_tokens": 7, "output_tokens": 5},
+            id="the prompt is said at the start alone, and nothing is made up",
+        ),
+        pytest.param(
+            {"input_tokens": 50, "cache_creation_input_tokens": 3, "cache_read_input_tokens": None, "output_tokens": 1}, {"output_tokens": 5, "cache_read_input_tokens": None},
+            {"input_tokens": 50, "cache_creation_input_tokens": 3, "cache_read_input_tokens": None, "output_tokens": 1},
+            {"input_tokens": 50, "cache_creation_input_tokens": 3, "output_tokens": 5},
+            id="a cache that was written alone",
+        ),
+        pytest.param(
             {"input_tokens": 9, "output_tokens": 0, "service_tier": "x"}, {"input_tokens": 0, "output_tokens": 2, "server_tool_use": {}},
-            {"input_tokens": 9, "output_tokens": 0, "service_tier": "x"}, {"input_tokens": 9, "output_tokens": 2, **NO_CACHE, "server_tool_use": {}},
+            {"input_tokens": 9, "output_tokens": 0, "service_tier": "x"}, {"input_tokens": 9, "output_tokens": 2, "server_tool_use": {}},
             id="a zero at the end takes nothing back",
         ),
         pytest.param(
@@ -280,7 +305,7 @@ def test_usage_of_a_message_delta_that_did_not_pass_is_told_later() -> None:
         end("end_turn", output_tokens=2),
         STOP,
     ]
-    assert relayed(*events)[-2]["usage"] == {"input_tokens": 9, "output_tokens": 2, **NO_CACHE}
+    assert relayed(*events)[-2]["usage"] == {"input_tokens": 9, "output_tokens": 2}
 
 
 def test_counts_are_what_the_upstream_said() -> None:

@@ -11,7 +11,7 @@ import pytest
 from core.dialects import DIALECTS, Structured
 from core.errors import BadRequest
 from core.translate.to_messages import DEFAULT_MAX_TOKENS, to_messages
-from tests.core.translate.lifting import HELLO, Json, lifted, lossy, refused, system, text, translate
+from tests.core.translate.lifting import HELLO, Json, lifted, lossy, refused, shown, system, text, translate
 
 RELAY = "messages-relay"
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -35,7 +35,7 @@ def test_a_whole_request_in_the_words_of_messages() -> None:
         }
     )
     assert made.losses == ()
-    assert json.loads(made.body) == {
+    assert shown(made.body) == {
         "model": "there",
         "max_tokens": 100,
         "system": "Be brief.",
@@ -150,7 +150,7 @@ def test_samplers(target: str, given: Json, kept: Json, lost: list[str]) -> None
         ("frequency_penalty", 0.5), ("presence_penalty", -1), ("repetition_penalty", 1.1), ("min_p", 0.1), ("do_sample", False), ("seed", 0),
         ("logit_bias", {"5": 1}), ("logprobs", True), ("top_logprobs", 2), ("store", True), ("prediction", {"type": "content"}),
         ("moderation", {"a": 1}), ("metadata", {"a": "b"}), ("prompt_cache_key", "k"), ("prompt_cache_options", {"a": 1}),
-        ("prompt_cache_retention", "24h"), ("verbosity", "low"), ("request_id", "r"), ("attachments", [{}]), ("web_search_options", {}),
+        ("prompt_cache_retention", "24h"), ("verbosity", "low"), ("request_id", "r"), ("web_search_options", {}),
         ("unknown", 1), ("service_tier", "priority"), ("service_tier", "default"),
     ],
 )  # fmt: skip

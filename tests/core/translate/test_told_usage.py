@@ -157,9 +157,8 @@ def test_without_extras_nothing_is_added(pair: str) -> None:
 def test_without_extras_the_same_wire_passes_byte_for_byte() -> None:
     body = WHOLE_MESSAGE.replace(b'"glm"', b'"claude"')
     assert relay_answer(body, MESSAGES, replace(CONTEXT, report=QUIET, input_tokens=99))[0] == body
-    for usage in ({"usage": USAGE}, {"usage": dict.fromkeys(USAGE, 0)}, {}):
-        body = completion(**usage).replace(b'"glm"', b'"claude"')
-        assert relay_answer(body, CHAT, replace(CONTEXT, report=QUIET, input_tokens=99))[0] == body
+    body = WHOLE_CHAT.replace(b'"glm"', b'"claude"')
+    assert relay_answer(body, CHAT, replace(CONTEXT, report=QUIET, input_tokens=99))[0] == body
 
 
 # ---------------------------------------------------------------------------------------------------- numbers
@@ -259,14 +258,69 @@ def test_one_number_that_is_missing_is_estimated_and_the_other_kept(pair: str) -
     assert (counts.prompt, counts.output, answer["context_info"]["estimated"]) == (40, 9, True)
 
 
-def test_a_chat_answer_without_usage_and_without_a_mark_stays_without() -> None:
-    """Nobody could tell an estimate from a number of the upstream's. The record has it all the same."""
-    answer, counts = whole("chat", completion(), report=QUIET, input_tokens=40)
-    assert "usage" not in answer
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": dict.fromkeys(USAGE, 0)}], ids=["none", "null", "zeros"])
+def test_a_chat_answer_without_usage_has_an_estimate_without_context_info_too(usage: dict[str, Any]) -> None:
+    """Clients read its members unguarded."""
+    numbers = {"prompt_tokens": 40, "completion_tokens": 1, "total_tokens": 41}
+    answer, counts = whole("chat", completion(**usage), report=QUIET, input_tokens=40)
+    assert numbers.items() <= answer["usage"].items()
     assert (counts, counts.estimated) == (ESTIMATED, True)
-    machine, out = streamed("chat", [ROLE, HI, STOP, DONE], report=QUIET, input_tokens=40, include_usage=True)
-    assert not any(one.get("usage") for one in out[:-1])
+    events = [ROLE, HI, STOP, *([chunk([], **usage)] if usage else []), DONE]
+    machine, out = streamed("chat", events, report=QUIET, input_tokens=40, include_usage=True)
+    assert out[-2]["choices"] == []
+    assert numbers.items() <= out[-2]["usage"].items()
     assert machine.counts == ESTIMATED
+
+
+def test_a_messages_stream_ends_with_the_numbers_of_a_plain_answer() -> None:
+    usage = {"input_tokens": 50, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 7, "output_tokens": 5}
+    events = [start(), *text(0, "Hi"), *ending()]
+    events[0]["message"]["usage"] = {**usage, "output_tokens": 1}
+    events[-2]["usage"] = {"output_tokens": 5}
+    for report in (FULL, QUIET):
+        _, out = streamed("Messages", events, report=report)
+        assert out[-2]["usage"] == whole("Messages", message(usage=usage), report=report)[0]["usage"]
+
+
+#: What is wrong with it -> the usage of a chat upstream, and what a client is told instead.
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a total that is none": (
+        {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 999},
+        {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105},
+    ),
+    "more cached than there is": (
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 300, "audio_tokens": 1}},
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 10, "audio_tokens": 1}},
+    ),
+    "the same beside the details": (
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cached_tokens": 300, "prompt_cache_hit_tokens": 4, "x": 300},
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cached_tokens": 10, "prompt_cache_hit_tokens": 4, "x": 300},
+    ),
+    "more read and written than there is": (
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 8}},
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 2}},
+    ),
+    "a cached part that is no integer": (
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cached_tokens": 4.0, "cache_write_tokens": [1]},
+        {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cached_tokens": 4, "cache_write_tokens": [1]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("report", [FULL, QUIET], ids=["with extras", "bare"])
+@pytest.mark.parametrize(("said", "right"), WRONG.values(), ids=WRONG.keys())
+def test_sums_of_a_chat_upstream_that_are_wrong_are_not_passed_on(said: dict[str, Any], right: dict[str, Any], report: Report) -> None:
+    answer, _ = whole("chat", completion(usage=said), report=report)
+    _, asked = streamed("chat", [ROLE, HI, STOP, chunk([], usage=said), DONE], report=report, include_usage=True)
+    _, unasked = streamed("chat", [ROLE, HI, {**STOP, "usage": said}, DONE], report=report)
+    for told in (answer["usage"], asked[-2]["usage"], unasked[-2]["usage"]):
+        assert {name: value for name, value in told.items() if name not in EXTRAS} == right
+
+
+def test_a_cached_part_is_capped_in_the_clients_units() -> None:
+    said = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cached_tokens": 30, "prompt_cache_hit_tokens": 4}
+    answer, _ = whole("chat", completion(usage=said), report=replace(QUIET, scale=Scale(2, 1)))
+    assert (answer["usage"]["cached_tokens"], answer["usage"]["prompt_cache_hit_tokens"]) == (20, 8)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
