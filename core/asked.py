@@ -49,7 +49,11 @@ class Asked:
         """Whether it holds a picture. ``translated``: its types are needed anyway, and are looked through in place of the bytes."""
         if self._images is None:
             if translated:
-                self._images = holds_image(self.typed[0].messages) or has_attached_image(self.envelope)
+                request, unknown = self.typed
+                self._images = holds_image(request.messages) or has_attached_image(self.envelope)
+                if unknown and not self._images:  # in what the types have no room for, perhaps
+                    self.envelope.check_member("messages", self.max_depth)
+                    self._images = has_images(self.envelope)
             else:
                 self.envelope.check_member("messages", self.max_depth)
                 self._images = has_images(self.envelope)

@@ -33,6 +33,7 @@ from core.tokens import band_for
 from core.translate import to_chat, to_messages
 from core.translate.context import AnswerContext
 from core.translate.loss import Loss
+from core.translate.mixed import in_own_words
 from core.wire import chat, messages
 from core.wire.codec import read
 from core.wire.envelope import Envelope
@@ -116,6 +117,8 @@ def _worded(call: Call, asked: Asked, target: Target, remembered: Mapping[str, s
     if call.wire is not target.protocol:
         return _for_chat(call, asked, target, remembered) if call.wire is Protocol.ANTHROPIC else _for_messages(call, asked, target)
     settings, envelope = call.gateway.settings, asked.envelope
+    if asked.images(translated=False):
+        envelope = _with_turns(envelope, in_own_words(bytes(envelope.members["messages"]), call.wire))
     if call.wire is Protocol.ANTHROPIC:
         changes = messages_changes(envelope, target, settings)
     else:

@@ -70,9 +70,8 @@ class Attempt:
         self._probe = probe
 
     def answered(self) -> None:
-        """The target has begun to answer. A probe has decided by that, for others wait for it; any other attempt is judged by its end."""
-        if self._probe:
-            self.over(Outcome.GOOD, math.nan)  # nothing closes at a time
+        """The target has begun to answer, which is all that counts: others may wait for a probe, and a cut answer is no dead target."""
+        self.over(Outcome.GOOD, math.nan)  # nothing closes at a time
 
     def over(self, outcome: Outcome, now: float) -> None:
         breaker, self._breaker = self._breaker, None

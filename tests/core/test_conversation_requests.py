@@ -291,3 +291,21 @@ def test_pictures_go_to_the_vision_model_on_the_chat_side() -> None:
     assert (told.header("x-proxy-route"), told.header("x-proxy-model")) == ("has_images=True", "glm-4.5v")
     assert told.upstream["messages"][0]["content"][0] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     assert told.json["model"] == "glm-4.6-anthropic"
+
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.parametrize("part", [{"type": "input_image", "image_url": PNG}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}], ids=["of Responses", "of Messages"])  # fmt: skip
+def test_a_picture_in_another_wires_words_is_put_into_the_upstreams(part: dict[str, Any]) -> None:
+    body = question(messages=[{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}])
+    told = tell(request(PATH[CHAT], body), [plain(CHAT)], at=gateway())
+    assert told.record.reason == "has_images=True"
+    assert told.upstream["messages"][0]["content"][1] == {"type": "image_url", "image_url": {"url": PNG}}
+
+
+def test_a_picture_in_a_block_that_nobody_knows_is_one() -> None:
+    block = {"type": "canvas", "layers": [{"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}]}
+    body = question(messages=[{"role": "user", "content": [{"type": "text", "text": "What is it?"}, block]}])
+    at = gateway(TEXT_ENDPOINT_PREFERENCE="openai")
+    assert tell(request(PATH[MESSAGES], body), [plain(CHAT)], at=at).record.reason == "has_images=True"

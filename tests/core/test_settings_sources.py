@@ -193,7 +193,7 @@ def test_a_setting_has_its_names_in_files(name: str, names: tuple[str, ...]) -> 
 
 def test_what_each_source_says_is_known_whether_or_not_it_counts() -> None:
     sources = [
-        variables(PORT="1", HOST=""),
+        variables(PORT="1", HOST="", WORKERS=""),
         file(port="x", ak="", host=" ", upstream_timeout_seconds=1, request_timeout=1, providers=5, models=None),
         Source("servers.yaml", Form.SERVERS, {"_": 1}),
         Source("other.yaml", Form.SERVERS, {"mine": {"endpoint": "x"}}),

@@ -83,16 +83,15 @@ def test_an_answer_to_the_probe_closes_it() -> None:
     assert state(breakers) is State.CLOSED, "the row of failures has begun anew"
 
 
-def test_the_beginning_of_an_answer_decides_for_a_probe_alone() -> None:
+def test_the_beginning_of_an_answer_decides() -> None:
     breakers = broken(now=100.0)
-    probe = attempt(breakers, 130.0)
-    probe.answered()
+    attempt(breakers, 130.0).answered()
     assert state(breakers) is State.CLOSED
     breakers = Breakers(1)
     ordinary = attempt(breakers)
     ordinary.answered()
     ordinary.over(Outcome.BAD, 0.0)
-    assert state(breakers) is State.OPEN
+    assert state(breakers) is State.CLOSED
 
 
 def test_a_failure_of_the_probe_opens_it_for_another_cooldown() -> None:

@@ -179,13 +179,12 @@ def test_an_attached_picture_is_shown_with_the_users_last_message(attachment: ob
 
 def test_the_request_itself_is_not_touched() -> None:
     """It may be put into the words of another upstream after this one."""
-    for way, kind in ((to_messages, chat.Request), (to_chat, messages.Request)):
-        body = json.dumps({"max_tokens": 9, "messages": [user([text("It?")])], "attachments": [DATA_URI]}).encode()
-        request = read(kind, body)
-        before = encode(request[0])
-        for name in ("anthropic", "openai"):
-            way(request, DIALECTS[name], model="there", answer_model="here", seed="s", now=0.0)  # type: ignore[operator]
-        assert encode(request[0]) == before
+    body = json.dumps({"max_tokens": 9, "messages": [user([text("It?")])], "attachments": [DATA_URI]}).encode()
+    on_chat, on_messages = read(chat.Request, body), read(messages.Request, body)
+    before = encode((on_chat, on_messages))
+    to_messages(on_chat, DIALECTS["anthropic"], model="there", answer_model="here", seed="s", now=0.0)
+    to_chat(on_messages, DIALECTS["openai"], model="there", answer_model="here", seed="s", now=0.0)
+    assert encode((on_chat, on_messages)) == before
 
 
 @pytest.mark.parametrize("there", [picture(), PART, {"type": "input_image", "image_url": DATA_URI}])
