@@ -318,6 +318,8 @@ def _run_stream(plan: Plan, client: Client, machine: StreamMachine, asked: Asked
             if machine.error is not None and client.may_forget(machine):
                 raise machine.error
             if machine.error is not None:
+                if machine.has_content:
+                    client.answered()
                 yield from client.break_off(machine.error, out, plan.credential.value)
             elif out:
                 yield from client.deliver(out, machine)

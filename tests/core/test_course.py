@@ -267,9 +267,11 @@ def test_it_does_not_matter_how_much_of_an_answer_arrives_at_once(wire: Protocol
     error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
     begun = [*events(upstream)[:3], error]
     for body in (begun, [b"".join(begun)]):
-        told = ask(wire, [Answer(Head(200, (EVENTS,)), body)], retrying(upstream), stream=True)
+        at = retrying(upstream, BREAKER_FAILURES="1")
+        told = ask(wire, [Answer(Head(200, (EVENTS,)), body)], at, stream=True)
         accepted = accept(wire, told.body)
         assert (told.status, accepted.kind, accepted.text[:3], told.record.attempts) == (200, "error", "Hel", 1)
+        assert set(at.traffic.breakers.states(LATER).values()) == {State.CLOSED}
 
 
 def test_what_was_kept_back_of_a_failed_answer_is_not_sent_behind_keep_alives() -> None:
