@@ -303,26 +303,11 @@ def _run_stream(plan: Plan, client: Client, machine: StreamMachine, asked: Asked
     if head.status >= 400:
         raise _upstream_error(head, (yield from _error_body()))
     try:
-        chunk = yield from _first_bytes(client)
-        if _begins_whole(chunk):
-            chunk = yield from _whole_body(chunk, client.next_chunk)
-            as_stream = chat_as_stream if plan.target.protocol is Protocol.OPENAI else messages_as_stream
-            out = machine.feed(as_stream(chunk)) + machine.close()
-            if heard is not None:
-                heard.whole(chunk)
-        else:
-            out = _fed(machine, chunk, heard)
+        out = yield from _first_said(plan, client, machine, heard)
         while True:
             if heard is not None and machine.finished and machine.error is None:
                 yield from remember(client.call, asked, heard)
-            if machine.error is not None and client.may_forget(machine):
-                raise machine.error
-            if machine.error is not None:
-                if machine.has_content:
-                    client.answered()
-                yield from client.break_off(machine.error, out, plan.credential.value)
-            elif out:
-                yield from client.deliver(out, machine)
+            yield from _tell(plan, client, machine, out)
             if machine.finished:
                 return
             if not (out and client.delivered):
@@ -330,6 +315,33 @@ def _run_stream(plan: Plan, client: Client, machine: StreamMachine, asked: Asked
             out = _fed(machine, (yield from client.next_chunk()), heard)
     except ProxyError as error:
         raise _with_head(error, head) from None
+
+
+def _first_said(plan: Plan, client: Client, machine: StreamMachine, heard: Listener | None) -> Flow[bytes]:
+    """What the beginning of the upstream's body says to the client; all of it where the upstream answers whole."""
+    chunk = yield from _first_bytes(client)
+    if not _begins_whole(chunk):
+        return _fed(machine, chunk, heard)
+    body = yield from _whole_body(chunk, client.next_chunk)
+    as_stream = chat_as_stream if plan.target.protocol is Protocol.OPENAI else messages_as_stream
+    out = machine.feed(as_stream(body)) + machine.close()
+    if heard is not None:
+        heard.whole(body)
+    return out
+
+
+def _tell(plan: Plan, client: Client, machine: StreamMachine, out: bytes) -> Flow[None]:
+    """Give the client what the machine has made. Raises the failure that can be kept from it."""
+    error = machine.error
+    if error is None:
+        if out:
+            yield from client.deliver(out, machine)
+        return
+    if client.may_forget(machine):
+        raise error
+    if machine.has_content:
+        client.answered()
+    yield from client.break_off(error, out, plan.credential.value)
 
 
 def _fed(machine: StreamMachine, chunk: bytes, heard: Listener | None) -> bytes:
