@@ -38,6 +38,8 @@ ENTRIES: Final[Mapping[str, Kind]] = {"providers": PROVIDERS, "models": GLM_MODE
 _OF_GLM: Final = frozenset({"server_api_key", "upstream_base", "openai_upstream_base", "autotext_model", "servers"})
 #: Where the proxy listens that had providers only.
 _PROVIDER_ONLY_PORT: Final = 8888
+#: How a value of a file says that it stands in a variable.
+_VARIABLE: Final = "env:"
 #: Unknown names of an .env file that are listed.
 _UNKNOWN_MAX: Final = 10
 #: The same of a file that is not ours, and characters of a name.
@@ -90,6 +92,7 @@ class Gathered:
     said: dict[str, list[str]] = field(default_factory=dict)  # name of a source -> all that it sets
     cleared: set[str] = field(default_factory=set)  # set to nothing in a file
     unknown: set[str] = field(default_factory=set)  # meant to have another value than they have
+    referred: frozenset[str] = frozenset()  # variables that files refer to
 
     def say(self, name: str, source: Source) -> None:
         """``source`` has something for it, be it right or wrong."""
@@ -116,7 +119,7 @@ def facts() -> Iterator[tuple[str, Fact]]:
 
 def gather(sources: Sequence[Source], problems: Sequence[str] = ()) -> Gathered:
     """Everything ``sources`` say. ``problems``: found before, when they were read."""
-    found = Gathered(problems=list(problems))
+    found = Gathered(problems=list(problems), referred=frozenset(_referred(sources)))
     ignored: list[str] = []
     for source in sources:
         _read_source(source, found, ignored)
@@ -240,6 +243,19 @@ def _read_entry(name: str, kind: Kind, source: Source, found: Gathered) -> None:
             found.miss(name)
 
 
+def _referred(sources: Sequence[Source]) -> Iterator[str]:
+    """The names of variables that values of files stand for."""
+    waiting: list[object] = [source.values for source in sources if not source.textual]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and value.startswith(_VARIABLE):
+            yield value.removeprefix(_VARIABLE).strip()
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+
+
 def _note_unknown(source: Source, found: Gathered) -> None:
     """Names nobody has: left alone in the environment, mentioned in .env, a mistake in a file."""
     if source.form is Form.VARIABLES:
@@ -254,7 +270,7 @@ def _note_unknown(source: Source, found: Gathered) -> None:
                 source.place(name, found.problems).note("expected in the environment or as a flag: it says where files are")
             else:
                 note_unknown(name, names, source.place("", found.problems))
-    elif unknown:
+    elif unknown := [name for name in unknown if name not in found.referred]:
         hints = {name: nearest(name, names) for name in unknown[:_UNKNOWN_MAX]}
         listed = [f"{_shown(name)} ({hint})" if hint else _shown(name) for name, hint in hints.items()]
         more = f" and {len(unknown) - _UNKNOWN_MAX} more" if len(unknown) > _UNKNOWN_MAX else ""

@@ -135,6 +135,14 @@ def test_unknown_names_in_dotenv_are_mentioned_with_what_may_be_meant() -> None:
     )
 
 
+def test_names_of_dotenv_that_a_file_refers_to_are_known() -> None:
+    dotenv = Source(".env", Form.DOTENV, {"EXAMPLE_KEY": "k", "LISTED": "k", "OTHER": "k"}, str)
+    provider = {"base_url": "https://a.example", "api_key": "env:EXAMPLE_KEY", "models": [{"id": "m"}]}
+    file = Source("config.json", Form.FILE, {"providers": [provider], "allowed_hosts": ["env:LISTED"]}, lambda reference: "k")
+    (warning,) = (one for one in Settings.from_sources([dotenv, file]).warnings if "unknown" in one)
+    assert warning == ".env: unknown names, left alone: OTHER"
+
+
 def test_a_flood_of_unknown_names_is_cut() -> None:
     (warning,) = read(dotenv(**{f"NAME{'X' * 200}{index}": "x" for index in range(12)})).warnings
     assert warning.endswith(" and 2 more")

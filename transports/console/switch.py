@@ -64,7 +64,7 @@ def _list(session: Session, settings: Settings) -> None:
             "name": server.name,
             "selected": server.name == selected,
             "region": server.region,
-            "key": server.api_key is not None,
+            "key": (server.api_key or settings.server_api_key) is not None,
             "anthropic": server.bases.anthropic,
             "openai": server.bases.openai,
         }
