@@ -59,15 +59,15 @@ class StreamMachine(Interface):
     def abort(self, error: ProxyError) -> bytes: ...
 
 
-def _nobody_asks() -> None:
-    return
-
-
 class Client:
     """The client's side of a stream: its head leaves with the first bytes there are to send.
 
     What an upstream says before the first content event is kept back: until then its answer can be thrown away, and another be asked for.
     """
+
+    #: Set before each attempt: what to call when its answer has begun, and when the upstream was asked, on the clock of ``Now``.
+    answered: Callable[[], None]
+    asked: float
 
     def __init__(self, call: Call, *, hold: bool) -> None:
         self.call = call
@@ -76,8 +76,6 @@ class Client:
         self.delivered = False  # it has been sent some of an answer: there is no way back
         self.upstream: Head | None = None  # the head its answer came with, once it has come
         self.idle = call.gateway.ping_interval
-        self.answered: Callable[[], None] = _nobody_asks  # called when an answer has begun
-        self.asked = 0.0  # when the upstream was asked, on the clock of ``Now``
         self._reminded = 0.0  # when the client last was
         self._kept: list[bytes] = []
         self._size = 0
@@ -339,8 +337,7 @@ def _tell(plan: Plan, client: Client, machine: StreamMachine, out: bytes) -> Flo
         return
     if client.may_forget(machine):
         raise error
-    if machine.has_content:
-        client.answered()
+    client.answered()
     yield from client.break_off(error, out, plan.credential.value)
 
 

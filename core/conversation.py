@@ -218,7 +218,7 @@ class _Course:
                 what = "again without max_tokens"
             case retry.Elsewhere():
                 what = "not again here"
-            case retry.GiveUp():
+            case _:
                 what = "not again"
         self.call.record.note(f"attempt {self.call.record.attempts} at {plan.target.label} failed ({retry.cause_of(failure)}): {what}")
 

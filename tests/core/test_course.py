@@ -590,8 +590,9 @@ def test_both_endpoints_of_a_server_share_a_key() -> None:
 
 
 def test_without_limits_there_is_no_gate() -> None:
-    told = ask(CHAT, [plain(CHAT)], retrying(CHAT, UPSTREAM_KEY_CONCURRENCY="0"), stream=False)
-    assert not any(isinstance(effect, Enter) for effect in told.world.performed)
+    told = ask(CHAT, [said(CHAT, 500), plain(CHAT)], retrying(CHAT, UPSTREAM_KEY_CONCURRENCY="0"), stream=False)
+    assert told.status == 200
+    assert not any(isinstance(effect, Enter | Leave) for effect in told.world.performed)
 
 
 @both
@@ -633,3 +634,43 @@ def test_nothing_has_been_sent_when_there_is_no_credential() -> None:
 def test_garbled_answers_are_not_asked_for_again_at_the_same_place() -> None:
     told = ask(CHAT, [Answer(UpstreamGarbled("nonsense"))], retrying(CHAT), stream=False)
     assert (told.status, told.record.attempts) == (502, 1)
+
+
+# ---------------------------------------------------------------------------------------------------- reasoning that comes back
+
+THOUGHT = "The weather has to be looked up."
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+def thoughtful(*, stream: bool) -> list[bytes]:
+    """An answer of DeepSeek that calls a tool, as it comes over the wire."""
+    message = {"role": "assistant", "content": "", "reasoning_content": THOUGHT, "tool_calls": [{**CALL, "index": 0}]}
+    head = {"id": "c1", "created": 1, "model": "real"}
+    usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+    if not stream:
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        return [encoded({**head, "object": "chat.completion", "choices": [choice], "usage": usage})]
+    chunks = [{"index": 0, "delta": message}, {"index": 0, "delta": {}, "finish_reason": "tool_calls"}]
+    return [b"data: %b\n\n" % encoded({**head, "object": "chat.completion.chunk", "choices": [one]}) for one in chunks] + [
+        b"data: [DONE]\n\n"
+    ]
+
+
+@both
+@pytest.mark.parametrize("streams", [False, True], ids=["answered whole", "answered in a stream"])
+def test_reasoning_that_a_client_drops_is_put_back(stream: bool, streams: bool) -> None:
+    provider = {**PROVIDERS[0], "preset": "deepseek", "models": [{"id": "deep"}]}
+    at = provided(providers=[provider])
+    beginning = {"role": "user", "content": "What is the weather?"}
+    body = question(stream or False, model="deep", messages=[beginning], tools=[TOOL])
+    first = tell(request(PATH[CHAT], body), [Answer(Head(200, (EVENTS,) if streams else ()), thoughtful(stream=streams))], at=at)
+    assert first.status == 200
+    turns = [
+        beginning,
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "fine"},
+    ]
+    second = question(model="deep", messages=turns, tools=[TOOL])
+    told = tell(request(PATH[CHAT], second), [plain(CHAT)], at=at, cache=first.world.cache)
+    assert told.upstream["messages"][1]["reasoning_content"] == THOUGHT

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from core.dialects import Protocol
+from core.gateway import Gateway
 from core.outbound import without_max_tokens
+from core.settings import Settings
 from core.settings.upstreams import Limits
 from core.tokens import band_for
 from tests.core.exchanges import CHAT, MESSAGES, PAIRS, gateway, plain, question, request, tell
@@ -221,3 +223,9 @@ def test_an_estimate_is_the_same_for_a_stream_and_an_answer() -> None:
     tokens = {planned(wire, {**body, "stream": stream}, to).plan.answer.input_tokens for wire in (MESSAGES, CHAT) for to in ("glm", "glm-messages") for stream in (False, True)}  # fmt: skip
     assert len(tokens) == 1
     assert 8 <= tokens.pop() <= 20
+
+
+def test_every_estimate_is_logged_if_that_is_asked_for() -> None:
+    made = planned(MESSAGES, {"max_tokens": 9}, "glm-messages", at=Gateway(Settings(enable_token_counting_logging=True)))
+    assert made.record.notes == [f"{made.plan.answer.input_tokens} input tokens expected of name/anthropic"]
+    assert planned(MESSAGES, {"max_tokens": 9}, "glm-messages").record.notes == []
