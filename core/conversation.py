@@ -240,7 +240,7 @@ class _Course:
         """All attempts together have the time of one."""
         left = min(deadline, self.deadline) - now
         own = plan.deadlines.total
-        if left in (math.inf, own):
+        if left == math.inf or math.isclose(left, own):  # that of the first attempt, but for what floats lose on the way
             return plan
         return replace(plan, deadlines=replace(plan.deadlines, total=min(left, own) if own else left))
 

@@ -59,6 +59,7 @@ SHARED = {
     "background": "work that nobody waits for",
     "config": "flags, environment and configuration files",
     "drive": "performs a flow's effects",
+    "atomic": "files that are written as a whole",
     "http1": "HTTP/1.1 framing towards clients",
     "listener": "serves one connection",
     "logs": "the logger and its format",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
+from transports import atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +31,4 @@ def read(path: Path) -> Selection | None:
 
 def write(path: Path, selection: Selection) -> None:
     """Put ``selection`` into ``path`` at once: who reads sees the earlier one or this one. Raises ``OSError``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(selection) + b"\n")
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
+    atomic.write(path, msgspec.json.encode(selection) + b"\n")

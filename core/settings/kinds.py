@@ -21,7 +21,8 @@ from core.settings.showing import called, masked, shown_value, without_secrets
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 #: Values of a file that stand for others.
-_REFERENCES: Final = ("env:", "file:")
+IN_VARIABLE, IN_FILE = "env:", "file:"
+REFERENCES: Final = (IN_VARIABLE, IN_FILE)
 #: Looks up what ``env:NAME`` and ``file:PATH`` stand for; raises ``LookupError`` with the reason when it cannot.
 Lookup: TypeAlias = Callable[[str], str]
 
@@ -85,7 +86,7 @@ def from_text(kind: Kind, text: str, place: Place) -> Any:
 
 def from_value(kind: Kind, value: object, place: Place) -> Any:
     """A native ``value`` as ``kind``, ``env:NAME`` and ``file:PATH`` looked up. Raises ``Unusable`` likewise."""
-    if place.lookup is not None and isinstance(value, str) and value.startswith(_REFERENCES):
+    if place.lookup is not None and isinstance(value, str) and value.startswith(REFERENCES):
         try:
             text = place.lookup(value)
         except LookupError as error:

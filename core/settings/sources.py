@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from core.settings.entries import COMMANDS, GLM_MODELS, PROVIDERS, read_servers
 from core.settings.fields import Fact
-from core.settings.kinds import Kind, Lookup, Place, Unusable, from_text, from_value, is_comment
+from core.settings.kinds import IN_FILE, IN_VARIABLE, Kind, Lookup, Place, Unusable, from_text, from_value, is_comment
 from core.settings.observing import Observing
 from core.settings.showing import without_secrets
 from core.settings.structures import nearest, note_unknown
@@ -38,8 +38,6 @@ ENTRIES: Final[Mapping[str, Kind]] = {"providers": PROVIDERS, "models": GLM_MODE
 _OF_GLM: Final = frozenset({"server_api_key", "upstream_base", "openai_upstream_base", "autotext_model", "servers"})
 #: Where the proxy listens that had providers only.
 _PROVIDER_ONLY_PORT: Final = 8888
-#: How a value of a file says that it stands in a variable.
-_VARIABLE: Final = "env:"
 #: Unknown names of an .env file that are listed.
 _UNKNOWN_MAX: Final = 10
 #: The same of a file that is not ours, and characters of a name.
@@ -226,7 +224,7 @@ def _content(path: object, place: Place, source: Source) -> str:
     reason = "files cannot be read here"
     try:
         if source.lookup is not None:
-            return source.lookup(f"file:{str(path).strip()}")
+            return source.lookup(f"{IN_FILE}{str(path).strip()}")
     except LookupError as error:
         reason = str(error.args[0])
     place.note(reason)
@@ -248,8 +246,8 @@ def _referred(sources: Sequence[Source]) -> Iterator[str]:
     waiting: list[object] = [source.values for source in sources if not source.textual]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, str) and value.startswith(_VARIABLE):
-            yield value.removeprefix(_VARIABLE).strip()
+        if isinstance(value, str) and value.startswith(IN_VARIABLE):
+            yield value.removeprefix(IN_VARIABLE).strip()
         elif isinstance(value, Mapping):
             waiting.extend(value.values())
         elif isinstance(value, list | tuple):

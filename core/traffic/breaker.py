@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable
 from typing import Final
 
 from core.traffic.memory import Memory
@@ -127,10 +126,6 @@ class Breakers:
         """Seconds until ``ask`` may say yes; 0 if it would now. It changes nothing: for who only wants to know, or does not count."""
         breaker = self._breakers.find(label)
         return 0.0 if breaker is None else self._closed_for(breaker, now)
-
-    def next_try(self, labels: Iterable[str], now: float) -> int:
-        """In how many whole seconds one of these targets may be asked, for ``Retry-After``; 1 at least."""
-        return max(1, math.ceil(min((self.closed_for(label, now) for label in labels), default=0.0)))
 
     def states(self, now: float) -> dict[str, State]:
         """Of every target that was asked lately. One whose cooldown is over counts as half open."""

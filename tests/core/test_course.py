@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from core.credentials import Credential
 from core.dialects import Protocol
-from core.effects import Enter, Flow, Head, Leave, Open, Pause, Read, Send, Start
+from core.effects import Effect, Enter, Flow, Head, Leave, Open, Pause, Read, Send, Start
 from core.errors import UpstreamError, UpstreamFailed, UpstreamGarbled, UpstreamTimeout
 from core.exchange import exchange
 from core.gateway import Gateway
@@ -98,6 +99,19 @@ def text_of(told: Told, wire: Protocol, *, stream: bool) -> str:
 
 def ask(wire: Protocol, answers: list[Answer], at: Gateway, *, stream: bool, **more: Any) -> Told:
     return tell(request(PATH[wire], question(stream or False, **more)), answers, at=at)
+
+
+def with_before(flow: Flow[Record], kind: type[Effect[Any]], before: Callable[[], Flow[None]]) -> Flow[Record]:
+    """``flow``, with something that happens before each of its effects of a ``kind``."""
+    reply = None
+    try:
+        while True:
+            effect = flow.send(reply)
+            if isinstance(effect, kind):
+                yield from before()
+            reply = yield from effect
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
 
 
 def pauses(told: Told) -> list[float]:
@@ -227,19 +241,11 @@ def test_the_time_in_our_own_line_is_not_the_upstreams() -> None:
     world = ScriptedWorld([plain(CHAT)])
     flow = exchange(request(PATH[CHAT], question()), at)
 
-    def watched() -> Flow[Record]:
-        reply = None
-        try:
-            while True:
-                effect = flow.send(reply)
-                if isinstance(effect, Enter):
-                    yield from Pause(7.0)
-                    gate.leave(place, 1007.0)
-                reply = yield from effect
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+    def before() -> Flow[None]:
+        yield from Pause(7.0)
+        gate.leave(place, 1007.0)
 
-    assert world.run(watched()).status == 200
+    assert world.run(with_before(flow, Enter, before)).status == 200
     (total,) = (effect.deadlines.total for effect in world.performed if isinstance(effect, Open))
     assert total == 2.0
 
@@ -290,18 +296,10 @@ def chatty(seconds: float, answer: Answer, at: Gateway) -> tuple[Record, Scripte
     world = ScriptedWorld([answer])
     flow = exchange(request(PATH[MESSAGES], question(True)), at)
 
-    def slowly() -> Flow[Record]:
-        reply = None
-        try:
-            while True:
-                effect = flow.send(reply)
-                if isinstance(effect, Read):
-                    yield from Pause(seconds)
-                reply = yield from effect
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+    def before() -> Flow[None]:
+        yield from Pause(seconds)
 
-    return world.run(slowly()), world
+    return world.run(with_before(flow, Read, before)), world
 
 
 def test_an_upstream_that_only_comments_does_not_keep_its_client_waiting_in_silence() -> None:
@@ -472,18 +470,11 @@ def test_the_first_content_of_a_probe_lets_others_in() -> None:
     world = ScriptedWorld([Answer(Head(200, (EVENTS,)), events(CHAT))], now=LATER)
     flow, states = exchange(request(PATH[CHAT], question(True)), at), []
 
-    def watched() -> Flow[Record]:
-        reply = None
-        try:
-            while True:
-                effect = flow.send(reply)
-                if isinstance(effect, Send):
-                    states.append(at.traffic.breakers.states(LATER)["international/openai"])
-                reply = yield from effect
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+    def before() -> Flow[None]:
+        states.append(at.traffic.breakers.states(LATER)["international/openai"])
+        yield from ()
 
-    assert world.run(watched()).status == 200
+    assert world.run(with_before(flow, Send, before)).status == 200
     assert states[0] is State.CLOSED
 
 
@@ -552,21 +543,14 @@ def test_a_target_that_broke_while_a_request_was_in_line_is_not_asked() -> None:
     world = ScriptedWorld([])
     flow = exchange(request(PATH[CHAT], question()), at)
 
-    def watched() -> Flow[Record]:
-        reply = None
-        try:
-            while True:
-                effect = flow.send(reply)
-                if isinstance(effect, Enter):
-                    leave = at.traffic.breakers.ask(label, 1000.0)
-                    assert leave is not None
-                    leave.over(Outcome.BAD, 1000.0)
-                    gate.leave(place, 1000.0)
-                reply = yield from effect
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+    def before() -> Flow[None]:
+        leave = at.traffic.breakers.ask(label, 1000.0)
+        assert leave is not None
+        leave.over(Outcome.BAD, 1000.0)
+        gate.leave(place, 1000.0)
+        yield from ()
 
-    record = world.run(watched())
+    record = world.run(with_before(flow, Enter, before))
     assert (record.status, record.error_code, gate.inside) == (503, "no_target_available", 0)
 
 

@@ -239,7 +239,7 @@ def test_the_directory_of_files_can_be_another(place: Place, tmp_path: Path) -> 
     for found in (
         place.load("--config-dir", "other"),
         place.load(PROXY_CONFIG_DIR=str(other)),
-        place.load("--config-dir", "~/../work/other"),
+        place.load("--config-dir", f"~/../{other.parent.name}/other"),
     ):
         assert found.settings.port == 7
         assert Path(found.settings.proxy_config_dir).resolve() == other

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from core.settings import Form, Source
-from core.settings.kinds import Lookup, is_comment
+from core.settings.kinds import IN_FILE, IN_VARIABLE, REFERENCES, Lookup, is_comment
 from core.settings.showing import shown_value, without_secrets
 from core.settings.sources import stranger
 from transports.config import dotenv
@@ -22,8 +22,6 @@ _CONFIG_DIRECTORY: Final = ".anthropic-proxy"
 _KEYS: Final = frozenset(("ak", "api_key", "proxy_api_key", "server_api_key"))
 #: What makes ./config.json one of ours, and what it has to keep while a server runs with it.
 _OURS: Final = ("providers",)
-#: Values that stand for others, which are no keys themselves.
-_REFERENCES: Final = ("env:", "file:")
 #: A file that holds a key is short; what is longer is some other file.
 _SECRET_MAX: Final = 64 * 1024  # characters
 
@@ -156,8 +154,9 @@ class Search:
         """Reads ``env:NAME`` and ``file:PATH`` of a source in the folder ``base``."""
 
         def lookup(reference: str) -> str:
-            kind, _, name = reference.partition(":")
-            return self._variable(name.strip()) if kind == "env" else self._content(self._at(name.strip(), base))
+            if reference.startswith(IN_VARIABLE):
+                return self._variable(reference.removeprefix(IN_VARIABLE).strip())
+            return self._content(self._at(reference.removeprefix(IN_FILE).strip(), base))
 
         return lookup
 
@@ -194,7 +193,7 @@ def _keys(value: object) -> Iterator[str]:
     """Every key that stands in a file itself."""
     if isinstance(value, Mapping):
         for name, one in value.items():
-            if str(name).lower() in _KEYS and isinstance(one, str) and one and not one.startswith(_REFERENCES):
+            if str(name).lower() in _KEYS and isinstance(one, str) and one and not one.startswith(REFERENCES):
                 yield one
             yield from _keys(one)
     elif isinstance(value, list):

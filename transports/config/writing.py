@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import secrets
 from pathlib import Path
 
 from core.settings.sources import spellings_in_files
+from transports import atomic
 from transports.config.files import decode, read_text
 
 
@@ -43,21 +41,5 @@ def write_setting(path: Path, name: str, value: object) -> None:
         content[kept] = value
     written = io.StringIO()
     yaml.dump(content, written)
-    _replace(path, remarks + ("" if not remarks or remarks.endswith("\n") else "\n") + written.getvalue())
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put ``text`` where ``path`` is. Raises ``OSError``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
+    whole = remarks + ("" if not remarks or remarks.endswith("\n") else "\n") + written.getvalue()
+    atomic.write(path, whole.encode())

@@ -163,18 +163,14 @@ def test_asking_for_how_long_changes_nothing() -> None:
     assert breakers.closed_for(LABEL, 131.0) == 1.0
 
 
-def test_all_open_says_when_the_first_may_be_asked() -> None:
+def test_each_says_when_it_may_be_asked() -> None:
     breakers = broken(cooldown=30.0, now=100.0)
     for now in (103.5, 103.5):
         other = breakers.ask("cn/openai", now)
         assert other is not None
         other.over(Outcome.BAD, now)
-    labels = [LABEL, "cn/openai"]
-    assert breakers.next_try(labels, 104.5) == 26
-    assert breakers.next_try(labels[1:], 104.5) == 29
-    assert breakers.next_try(labels, 129.9) == 1
-    assert breakers.next_try(labels, 500.0) == 1
-    assert breakers.next_try([], 500.0) == 1
+    assert [breakers.closed_for(label, 104.5) for label in (LABEL, "cn/openai", "another")] == [25.5, 29.0, 0.0]
+    assert [breakers.closed_for(label, 500.0) for label in (LABEL, "cn/openai")] == [0.0, 0.0]
 
 
 STEPS = st.lists(
